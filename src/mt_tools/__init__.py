@@ -1,0 +1,1 @@
+"""Composable commands that tag music by transfer learning and multitask learning."""
