@@ -1,0 +1,6 @@
+"""Features: pure functions on arrays, from a waveform to mel bands, cepstra and vectors.
+
+`settings` names every number that changes a feature, with the presets of the studies; `mel`,
+`mfcc` and `pooling` compute; `extract` is the one entry that the stages use. A waveform is
+float32 `[channels, samples]`, a spectrogram `[bands, frames]` or `[channels, bands, frames]`.
+"""

@@ -1,0 +1,151 @@
+"""From a waveform to the shapes of the studies, and the parts of a track that are decoded."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mt_tools.errors import RowError
+from mt_tools.features.extract import excerpts, extract, fit_length
+from mt_tools.features.settings import PRESETS, FeatureSettings
+
+SMALL: dict[str, Any] = {"sample_rate": 12000, "n_fft": 512, "hop": 256, "bands": 64}
+
+
+@pytest.fixture(scope="module")
+def wave() -> np.ndarray:
+    """Two seconds of fading noise, mono, at 12 kHz."""
+    rng = np.random.default_rng(5)
+    fade = np.exp(-np.arange(24000) / 12000)
+    return (0.2 * rng.standard_normal(24000) * fade).astype(np.float32)[None]
+
+
+@pytest.mark.parametrize("scale", ["power", "log", "dB"])
+def test_frames_cut_or_pad_with_silence(wave: np.ndarray, scale: str) -> None:
+    """A network of fixed length must get its frames, padded with the floor and not with zeros."""
+    settings = FeatureSettings(**SMALL, scale=scale)
+    whole = extract(wave, settings)
+    longer = extract(wave, dataclasses.replace(settings, frames=100))
+    np.testing.assert_allclose(longer[:, :94], whole, rtol=1e-6)
+    floor = {"power": 0.0, "log": np.log(1e-10), "dB": whole.max() - 80}[scale]
+    np.testing.assert_allclose(longer[:, 94:], floor, rtol=1e-5)
+    shorter = extract(wave, dataclasses.replace(settings, frames=10, top_db=0.0))
+    expected = extract(wave, dataclasses.replace(settings, top_db=0.0))[:, :10]
+    np.testing.assert_allclose(shorter, expected, rtol=1e-5)
+
+
+def test_undefined_samples_are_a_row_error(wave: np.ndarray) -> None:
+    """One NaN in a float file must not reach a training table."""
+    broken = wave.copy()
+    broken[0, 5000] = np.nan
+    with pytest.raises(RowError) as caught:
+        extract(broken, FeatureSettings(**SMALL))
+    assert caught.value.kind == "not-finite"
+
+
+def test_empty_wave_is_a_row_error() -> None:
+    """A track without samples must become one error row, not stop the run."""
+    empty = np.zeros((1, 0), dtype=np.float32)
+    for settings in (FeatureSettings(), FeatureSettings(kind="mfcc", frames=10)):
+        with pytest.raises(RowError, match="no samples") as caught:
+            extract(empty, settings)
+        assert caught.value.kind == "too-short"
+
+
+@pytest.mark.parametrize(
+    ("excerpt", "length", "start", "duration", "expected"),
+    [
+        ("whole", 30.0, None, None, [(0.0, None)]),
+        ("whole", None, 5.0, None, [(5.0, None)]),
+        ("whole", 30.0, 5.0, 10.0, [(5.0, 10.0)]),
+        ("first:10", 30.0, None, None, [(0.0, 10.0)]),
+        ("first:10", None, None, None, [(0.0, 10.0)]),
+        ("first:10", 30.0, 25.0, None, [(25.0, 5.0)]),
+        ("first:10", 30.0, 5.0, 4.0, [(5.0, 4.0)]),
+        ("centre:10", 30.0, None, None, [(10.0, 10.0)]),
+        ("centre:10", 30.0, 10.0, None, [(15.0, 10.0)]),
+        ("centre:10", 30.0, 10.0, 12.0, [(11.0, 10.0)]),
+        ("centre:10", 8.0, None, None, [(0.0, 8.0)]),
+        ("centre:10", None, 2.0, 20.0, [(7.0, 10.0)]),
+        ("segment:10", 35.0, None, None, [(0.0, 10.0), (10.0, 10.0), (20.0, 10.0)]),
+        ("segment:10", 35.0, 10.0, 20.0, [(10.0, 10.0), (20.0, 10.0)]),
+        ("segment:10", 35.0, 30.0, 20.0, [(30.0, 5.0)]),
+        ("segment:10", 4.0, None, None, [(0.0, 4.0)]),
+    ],
+)
+def test_excerpts(
+    excerpt: str,
+    length: float | None,
+    start: float | None,
+    duration: float | None,
+    expected: list[tuple[float, float | None]],
+) -> None:
+    """The wrong part of a track would be decoded."""
+    settings = FeatureSettings(excerpt=excerpt)
+    assert excerpts(length, settings, start, duration) == expected
+
+
+def test_segments_count_whatever_the_rounding() -> None:
+    """A 30 s clip must give the study's twelve segments, not eleven by a rounding error."""
+    assert len(excerpts(30.0, PRESETS["rep"].settings)) == 12
+    assert len(excerpts(0.1 + 0.2, FeatureSettings(excerpt="segment:0.1"))) == 3
+    assert len(excerpts(29.99999, PRESETS["rep"].settings)) == 12
+
+
+@pytest.mark.parametrize(
+    ("length", "start", "duration", "kind"),
+    [
+        (10.0, 12.0, None, "too-short"),
+        (10.0, 0.0, 0.0, "too-short"),
+        (None, None, 0.0, "too-short"),
+        (None, None, None, "no-length"),
+    ],
+)
+def test_impossible_excerpts_are_row_errors(
+    length: float | None, start: float | None, duration: float | None, kind: str
+) -> None:
+    """A part beyond the end of a track must be one error row that says so."""
+    with pytest.raises(RowError) as caught:
+        excerpts(length, PRESETS["choi2016"].settings, start, duration)
+    assert caught.value.kind == kind
+
+
+def test_fit_length_pads_at_the_end_and_cuts() -> None:
+    """Short tracks must get zeros behind them, so that the excerpt has its exact length."""
+    settings = FeatureSettings(sample_rate=10, excerpt="first:1")
+    ones = np.ones((2, 7), dtype=np.float32)
+    fitted = fit_length(ones, settings)
+    assert fitted.dtype == np.float32
+    np.testing.assert_array_equal(fitted, [[1] * 7 + [0] * 3] * 2)
+    assert fit_length(np.ones((2, 11), dtype=np.float32), settings).shape == (2, 10)
+    assert fit_length(ones, FeatureSettings()) is ones
+
+
+# Bands and frames that the studies state (channels first where they keep stereo).
+SHAPES = {
+    "choi2016": (96, 1366),
+    "dj": (48, 1874),
+    "agf": (128, 43),
+    "seq": (96, 1366),
+    "reg": (128, 6616),
+    "rep": (2, 128, 216),
+    "mfcc-rep": (120,),
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_give_the_shapes_of_the_studies(name: str) -> None:
+    """A network of a study would refuse the features of its own preset."""
+    settings = PRESETS[name].settings
+    seconds = settings.excerpt_seconds or 5.0
+    rng = np.random.default_rng(0)
+    wave = rng.uniform(-1, 1, (2, round(seconds * settings.sample_rate) - 17))
+    features = extract(fit_length(wave.astype(np.float32), settings), settings)
+    assert features.shape == SHAPES[name]
+    assert features.dtype == np.float32
+    if settings.summary == "none":
+        assert features.shape[-1] == settings.frames_for(seconds)
+        assert features.shape[-2] == settings.output_bands
