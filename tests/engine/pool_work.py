@@ -1,0 +1,65 @@
+"""What workers do in the tests of the pool: all that a broken file or library could make them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+from mt_tools.errors import DecodeError, UsageError
+
+
+class Unpicklable(Exception):
+    """An error such as C libraries' wrappers raise, which cannot be built from its own args."""
+
+    def __init__(self, code: int, prefix: str) -> None:
+        super().__init__(prefix)
+
+
+def work(item: str) -> str:
+    """Do what the item says."""
+    word, _, rest = item.partition(" ")
+    match word:
+        case "sleep":
+            time.sleep(float(rest))
+        case "segfault":
+            ctypes.string_at(0)
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "exit":
+            os._exit(7)
+        case "sys.exit":
+            sys.exit(7)
+        case "pid":
+            return str(os.getpid())
+        case "decode":
+            raise DecodeError("cannot be read", "truncated")
+        case "noise":
+            os.write(2, b"[mpg123] a complaint\nand more\n")
+            raise DecodeError("cannot be read")
+        case "quiet":
+            raise DecodeError("cannot be read")
+        case "usage":
+            raise UsageError("everything is wrong")
+        case "unforeseen":
+            raise ZeroDivisionError("x / 0")
+        case "unpicklable":
+            raise Unpicklable(1, "cannot travel")
+        case "threads":
+            np.ones((2, 2)) @ np.ones((2, 2))
+            return str(max((pool["num_threads"] for pool in threadpool_info()), default=1))
+        case "stdio":
+            return " ".join(os.path.realpath(f"/proc/self/fd/{fd}") for fd in (0, 1))
+        case "write":  # to a file, slowly, and clean up when stopped
+            try:
+                Path(rest).write_text("x")
+                time.sleep(60)
+            finally:
+                Path(rest).unlink()
+    return item.upper()

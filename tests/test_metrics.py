@@ -1,0 +1,179 @@
+"""Metrics against scikit-learn and scipy, and where they are undefined."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import sklearn.metrics
+
+from mt_tools import metrics
+
+TOLERANCE = 1e-9
+
+
+@pytest.fixture
+def rng():
+    """Return a seeded generator."""
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("classes", [2, 7])
+def test_multiclass_agrees_with_scikit_learn(rng, classes):
+    """Published accuracies, F1s and log losses would not compare with anyone else's."""
+    names = np.array([f"genre {i}" for i in range(classes)], object)
+    truth, predicted = (
+        names[rng.integers(classes, size=200)],
+        names[rng.integers(classes, size=200)],
+    )
+    chances = rng.dirichlet(np.ones(classes), size=200)
+    got = metrics.multiclass(truth, predicted, chances, list(names))
+    expected = {
+        "accuracy": sklearn.metrics.accuracy_score(truth, predicted),
+        "balanced_accuracy": sklearn.metrics.balanced_accuracy_score(truth, predicted),
+        "f1_macro": sklearn.metrics.f1_score(truth, predicted, average="macro"),
+        "f1_micro": sklearn.metrics.f1_score(truth, predicted, average="micro"),
+        "log_loss": sklearn.metrics.log_loss(truth, chances, labels=list(names)),
+    }
+    assert {name: score.value for name, score in got.items()} == pytest.approx(
+        expected, abs=TOLERANCE
+    )
+    assert not any(score.reason for score in got.values())
+    for name in ("accuracy", "balanced_accuracy"):
+        assert getattr(metrics, name)(truth, predicted).value == pytest.approx(expected[name])
+    for average in ("macro", "micro"):
+        value = metrics.f1(truth, predicted, average).value
+        assert value == pytest.approx(expected[f"f1_{average}"], abs=TOLERANCE)
+
+
+def test_confusion_and_per_class_agree_with_scikit_learn(rng):
+    """A genre's row in the report would show another genre's precision and recall."""
+    truth, predicted = rng.integers(4, size=(2, 100))
+    matrix = metrics.confusion(truth, predicted, range(4))
+    np.testing.assert_array_equal(matrix, sklearn.metrics.confusion_matrix(truth, predicted))
+    got = metrics.per_class(matrix)
+    expected = sklearn.metrics.precision_recall_fscore_support(truth, predicted)
+    for name, values in zip(("precision", "recall", "f1", "support"), expected, strict=True):
+        np.testing.assert_allclose(got[name], values, atol=TOLERANCE)
+
+
+def test_class_that_is_predicted_but_never_true_lowers_macro_f1():
+    """A model that invents a class would not be punished for it."""
+    truth, predicted = np.array(["a", "a", "b"]), np.array(["a", "c", "b"])
+    assert metrics.f1(truth, predicted).value == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert metrics.balanced_accuracy(truth, predicted).value == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("levels", [None, 4], ids=["distinct", "tied"])
+def test_tag_ranking_agrees_with_scikit_learn(rng, levels):
+    """AUC and average precision of tags would be wrong, above all where scores tie."""
+    truth = rng.random((150, 9)) < np.linspace(0.05, 0.9, 9)
+    scores = (
+        rng.random((150, 9)) if levels is None else rng.integers(levels, size=(150, 9)) / levels
+    )
+    auc = [sklearn.metrics.roc_auc_score(truth[:, i], scores[:, i]) for i in range(9)]
+    precision = [
+        sklearn.metrics.average_precision_score(truth[:, i], scores[:, i]) for i in range(9)
+    ]
+    np.testing.assert_allclose(metrics.roc_auc(truth, scores), auc, atol=TOLERANCE)
+    np.testing.assert_allclose(metrics.average_precision(truth, scores), precision, atol=TOLERANCE)
+    got = metrics.multilabel(truth, scores)
+    assert got["roc_auc_macro"].value == pytest.approx(np.mean(auc), abs=TOLERANCE)
+    weighted = sklearn.metrics.roc_auc_score(truth, scores, average="weighted")
+    assert got["roc_auc_weighted"].value == pytest.approx(weighted, abs=TOLERANCE)
+
+
+def test_tag_decisions_agree_with_scikit_learn(rng):
+    """F1 of tags would not compare with published values."""
+    truth, decisions = rng.random((2, 80, 6)) < 0.3
+    got = metrics.multilabel(truth, decisions.astype(float), decisions)
+    for average in ("macro", "micro"):
+        expected = sklearn.metrics.f1_score(truth, decisions, average=average)
+        assert got[f"f1_{average}"].value == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_regression_agrees_with_scikit_learn_and_scipy(rng):
+    """R2, errors and correlations of energy or tempo would be wrong."""
+    truth = rng.normal(120, 30, 60).round()
+    predicted = truth + rng.normal(0, 20, 60)
+    got = metrics.regression(truth, predicted)
+    expected = {
+        "r2": sklearn.metrics.r2_score(truth, predicted),
+        "mae": sklearn.metrics.mean_absolute_error(truth, predicted),
+        "mse": sklearn.metrics.mean_squared_error(truth, predicted),
+        "rmse": sklearn.metrics.root_mean_squared_error(truth, predicted),
+        "pearson": scipy.stats.pearsonr(truth, predicted)[0],
+        "spearman": scipy.stats.spearmanr(truth, predicted)[0],
+    }
+    assert {name: score.value for name, score in got.items()} == pytest.approx(
+        expected, abs=TOLERANCE
+    )
+
+
+def test_perfect_input_scores_one(rng):
+    """A perfect model would not look perfect."""
+    labels = np.array(["a", "b", "c"], object)
+    for name, (value, _) in metrics.multiclass(labels, labels, np.eye(3), list(labels)).items():
+        assert value == pytest.approx(0.0 if name == "log_loss" else 1.0, abs=1e-12)
+    tags = rng.random((30, 4)) < 0.5
+    for value, _ in metrics.multilabel(tags, tags.astype(float), tags).values():
+        assert value == 1.0
+    for name, (value, _) in metrics.regression(np.arange(5.0), np.arange(5.0)).items():
+        assert value == pytest.approx(0.0 if name in ("mae", "mse", "rmse") else 1.0, abs=1e-12)
+
+
+def test_undefined_tags_are_nan_and_named_in_the_mean():
+    """A tag that no test track has would count as zero, or vanish from the mean unseen."""
+    truth = np.array([[1, 0, 1], [0, 0, 1], [1, 0, 1]])
+    scores = np.array([[0.9, 0.1, 0.2], [0.2, 0.3, 0.3], [0.8, 0.2, 0.4]])
+    np.testing.assert_array_equal(metrics.roc_auc(truth, scores), [1.0, np.nan, np.nan])
+    np.testing.assert_array_equal(metrics.average_precision(truth, scores), [1.0, np.nan, 1.0])
+    mean = metrics.macro(metrics.roc_auc(truth, scores))
+    assert mean.value == 1.0
+    assert "2 of 3 tags" in mean.reason
+    nothing = metrics.macro(np.array([np.nan, np.nan]))
+    assert math.isnan(nothing.value)
+    assert "all 2 tags" in nothing.reason
+
+
+@pytest.mark.parametrize(
+    ("score", "reason"),
+    [
+        (lambda: metrics.r2(np.ones(4), np.arange(4.0)), "targets do not vary"),
+        (lambda: metrics.pearson(np.arange(4.0), np.ones(4)), "predictions do not vary"),
+        (lambda: metrics.spearman(np.ones(4), np.arange(4.0)), "targets do not vary"),
+        (lambda: metrics.mae(np.array([]), np.array([])), "no rows"),
+        (lambda: metrics.accuracy(np.array([]), np.array([])), "no rows"),
+        (
+            lambda: metrics.log_loss(np.array(["a", "x"]), np.full((2, 2), 0.5), ["a", "b"]),
+            "1 rows have a class that has no probability",
+        ),
+        (
+            lambda: metrics.log_loss(np.array(["a", "b"]), np.full((2, 2), 0.9), ["a", "b"]),
+            "not probabilities",
+        ),
+    ],
+)
+def test_undefined_values_say_why(score, reason):
+    """An undefined metric would be reported as a number, or without an explanation."""
+    value, got = score()
+    assert math.isnan(value)
+    assert reason in got
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: metrics.accuracy(np.array(["a"]), np.array(["a", "b"])),
+        lambda: metrics.accuracy(np.array(["a", None], object), np.array(["a", "b"], object)),
+        lambda: metrics.confusion(np.array(["a"]), np.array(["z"]), ["a"]),
+        lambda: metrics.roc_auc(np.array([[2]]), np.array([[0.5]])),
+        lambda: metrics.roc_auc(np.array([[1]]), np.array([[np.nan]])),
+        lambda: metrics.r2(np.array([np.nan, 1]), np.array([0.0, 1])),
+        lambda: metrics.f1(np.array(["a"]), np.array(["a"]), "weighted"),
+    ],
+)
+def test_invalid_input_is_refused(call):
+    """Unlabelled rows or misaligned columns would be scored as if they were data."""
+    with pytest.raises(ValueError, match=r"."):
+        call()
