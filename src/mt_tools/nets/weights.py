@@ -1,0 +1,107 @@
+"""Models by name or path, and pretrained weights brought into the user's cache.
+
+The cache is the user's cache folder, or the folder in `MT_TOOLS_CACHE`. It holds one converted
+model file a name, under `weights`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from mt_tools.download import file_name, retrieve
+from mt_tools.errors import RunError
+from mt_tools.features.settings import preset
+from mt_tools.nets.build import build_multitask
+from mt_tools.nets.keras import describe, identify, import_keras
+from mt_tools.nets.model import Model
+from mt_tools.nets.registry import EMBEDDERS, WEIGHTS, unknown, weights
+
+CACHE_VARIABLE = "MT_TOOLS_CACHE"
+
+
+def cache_folder() -> Path:
+    """Return the folder that fetched weights are kept in; it need not exist."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return Path(chosen) if chosen else platformdirs.user_cache_path("mt-tools")
+
+
+def cached_path(name: str, cache: Path | None = None) -> Path:
+    """Return where the converted weights `name` are kept."""
+    return (cache or cache_folder()) / "weights" / f"{name}.safetensors"
+
+
+def resolve(name_or_path: str, *, cache: Path | None = None, seed: int = 0) -> Model:
+    """Return the model of a name in the registry, of `keras:FILE.h5`, or of a model file.
+
+    `seed` draws the weights of an untrained network. Raises `RunError` for weights that are not in
+    the cache, `UsageError` for a name or file that does not exist, `BrokenTable` for a cut file.
+    """
+    if name_or_path.startswith("keras:"):
+        file = name_or_path.removeprefix("keras:")
+        return Model.from_parts(*import_keras(file, identify(file)), where=file)
+    if name_or_path in WEIGHTS:
+        path = cached_path(name_or_path, cache)
+        if not path.is_file():
+            raise RunError(
+                f"{name_or_path} is not in the cache ({path}): get it with: "
+                f"mt-fetch weights {name_or_path}"
+            )
+        return Model.load(path)
+    if name_or_path in EMBEDDERS:
+        return _made(name_or_path, seed)
+    if os.path.exists(name_or_path) or name_or_path.endswith(".safetensors"):
+        return Model.load(name_or_path)
+    raise unknown("model", name_or_path, [*WEIGHTS, *EMBEDDERS, "FILE.safetensors"])
+
+
+def fetch_weights(
+    name: str, mirror: str | None = None, progress: bool = False, cache: Path | None = None
+) -> Path:
+    """Bring pretrained weights into the cache, converted; return the path of the model file.
+
+    Weights that are there, whole and giving the scores they were saved with, are left alone
+    without a network. `mirror` is a folder or URL that holds the original file. Raises
+    `UsageError` for an unknown name and `DownloadError` when the file cannot be had.
+    """
+    spec = weights(name)
+    target = cached_path(name, cache)
+    if _is_valid(target, name):
+        return target
+    original = target.parent / file_name(spec.url)
+    retrieve(spec.url, spec.sha256, original, mirror=mirror, progress=progress)
+    Model.from_parts(*import_keras(original, name), where=name).save(target)
+    original.unlink(missing_ok=True)
+    return target
+
+
+def _is_valid(path: Path, name: str) -> bool:
+    """Tell whether a converted file is there, is what would be made of `name` now, and works."""
+    if not path.is_file():
+        return False
+    try:
+        model = Model.load(path)
+        model.selftest()
+    except RunError:
+        return False
+    return {**model.document, "fingerprint": {}} == describe(name)
+
+
+def _made(name: str, seed: int) -> Model:
+    """Make a model that needs no weights."""
+    row = EMBEDDERS[name]
+    net = build_multitask(row.arch, row.parameters, row.shape, {}, seed)
+    net.eval()
+    return Model.create(
+        net,
+        name=name,
+        arch=row.arch,
+        parameters=row.parameters,
+        input={
+            "kind": "feature",
+            "settings": preset(row.preset).to_json(),
+            "shape": list(row.shape),
+        },
+    )
