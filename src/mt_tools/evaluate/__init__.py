@@ -1,0 +1,1 @@
+"""Judging models and embeddings: scores with intervals, probes, requirements and leak checks."""

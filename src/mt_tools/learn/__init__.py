@@ -1,0 +1,1 @@
+"""Learning: the training loop (`fit`), its settings, and calibrated thresholds (`calibrate`)."""

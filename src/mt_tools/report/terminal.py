@@ -1,0 +1,245 @@
+"""Rows on a terminal: short readable tables, and bars for scores; never binary."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mt_tools.tables.batch import Batch
+from mt_tools.tables.columns import Column
+
+ROWS = 20
+_WIDEST = 32
+_BAR = 24
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def bar(share: float, width: int = _BAR) -> str:
+    """Return a bar of `share` (0 to 1) of `width` characters, in eighths of a character."""
+    eighths = round(max(0.0, min(1.0, share)) * width * 8)
+    full, part = divmod(eighths, 8)
+    return "█" * full + (_EIGHTHS[part] if part else "")
+
+
+def clean(text: str) -> str:
+    """Return text that a terminal shows as it is: control characters are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def number(value: float) -> str:
+    """Return a number with the digits that a reader can use: three decimals, or four digits."""
+    if value != value:
+        return "–"
+    if value == round(value) and abs(value) < 1e6:
+        return f"{value:.0f}"
+    if abs(value) >= 1e4:
+        return f"{value:.4g}" if abs(value) >= 1e6 else f"{value:.0f}"
+    if abs(value) >= 10:
+        return f"{value:.4g}"
+    return f"{value:.3f}" if abs(value) >= 0.1 else f"{value:.2g}"
+
+
+def cell(column: Column, value: Any) -> str:
+    """Return a value as people read it."""
+    if value is None or (isinstance(value, float) and value != value):
+        return "–"
+    if column.kind in ("vector", "tensor"):
+        if np.isnan(value).all():
+            return "–"
+        return "×".join(map(str, column.shape)) + " floats"
+    if column.kind == "strings":
+        return clean(", ".join(value)) if value else "(none)"
+    if column.kind == "integer":
+        return str(int(value))
+    if column.kind == "number":
+        return number(value)
+    if column.kind == "boolean":
+        return "yes" if value else "no"
+    if column.kind == "audio":
+        return f"{len(value[0] or b'')} bytes"
+    return clean(str(value))
+
+
+class TableView:
+    """Shows the first rows as a table, and how many more there are."""
+
+    def __init__(self, columns: Sequence[str] = (), rows: int = ROWS) -> None:
+        self._console = Console(file=sys.stdout, highlight=False)
+        self._wanted = list(columns)
+        self._limit = rows
+        self._rows: list[list[str]] = []
+        self._names: list[str] = []
+
+    def write(self, batch: Batch) -> None:
+        """Take rows; only the first are kept."""
+        columns = {n: c for n, c in batch.columns.items() if c.kind != "other"}
+        self._names = [n for n in self._wanted if n in columns] or list(columns)
+        free = self._limit - len(self._rows)
+        head = batch.take(range(min(free, len(batch))))
+        arrays = [(columns[name], head[name]) for name in self._names]
+        for row in range(len(head)):
+            self._rows.append([cell(column, values[row]) for column, values in arrays])
+
+    def finish(self, rows: int, failed: int) -> None:
+        """Print the table: as many columns as fit, and the names of the others."""
+        filled = [i for i in range(len(self._names)) if any(row[i] != "–" for row in self._rows)]
+        widths = {i: max(len(r[i]) for r in [*self._rows, self._names]) for i in filled}
+        capped = {i: min(width, _WIDEST) for i, width in widths.items()}
+        shown: list[int] = []
+        for index in filled:
+            if shown and sum(capped[i] + 2 for i in [*shown, index]) > self._console.width + 2:
+                break
+            shown.append(index)
+        # What is left of the line goes to the last column, which may be a message.
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        for index in shown:
+            numeric = bool(self._rows) and all(_is_number(row[index]) for row in self._rows)
+            last = index == shown[-1]
+            table.add_column(
+                self._names[index],
+                justify="right" if numeric else "left",
+                overflow="fold" if last else "ellipsis",
+                no_wrap=not last,
+                max_width=None if last else _WIDEST,
+            )
+        for row in self._rows:
+            table.add_row(*[Text(row[index]) for index in shown])
+        self._console.print(table)
+        if rows > len(self._rows):
+            self._console.print(f"… and {rows - len(self._rows)} more rows", style="dim")
+        hidden = [self._names[i] for i in filled if i not in shown]
+        if hidden:
+            self._console.print(f"not shown: {', '.join(hidden)}", style="dim")
+
+    def abort(self) -> None:
+        """Print nothing: the error says what happened."""
+
+
+class MetricsView:
+    """Shows metrics a task at a time: with intervals, then those of each label side by side."""
+
+    def __init__(self) -> None:
+        self._console = Console(file=sys.stdout, highlight=False)
+        self._rows: list[dict[str, Any]] = []
+
+    def write(self, batch: Batch) -> None:
+        """Take rows."""
+        self._rows += batch.rows()
+
+    def finish(self, rows: int, failed: int) -> None:
+        """Print everything."""
+        several = len({row["column"] for row in self._rows}) > 1
+        tasks = dict.fromkeys((row["task"], row["column"]) for row in self._rows)
+        for place, (task, column) in enumerate(tasks):
+            mine = [r for r in self._rows if (r["task"], r["column"]) == (task, column)]
+            overall = [row for row in mine if row["label"] is None]
+            name = f"{clean(task)} from {clean(column)}" if several else clean(task)
+            about = overall[0]["protocol"] or "" if overall else ""
+            if overall and f"{overall[0]['n']} rows" not in about:
+                about += f", {overall[0]['n']} rows"
+            self._console.print(Text("\n" * bool(place)), end="")
+            self._console.print(Text(name, style="bold"), Text(about, style="dim"))
+            self._console.print(self._overall(overall))
+            if len(overall) < len(mine):
+                self._console.print()
+                self._console.print(self._by_label([r for r in mine if r["label"] is not None]))
+
+    @staticmethod
+    def _overall(rows: list[dict[str, Any]]) -> Table:
+        several = any(row["sd"] is not None for row in rows)
+        table = _plain_table("metric", "value", "95 % interval", *["sd"] * several)
+        for row in rows:
+            ends = row["low"], row["high"]
+            interval = clean(row["note"] or "–") if None in ends else " to ".join(map(_score, ends))
+            sd = [_score(row["sd"])] * several
+            table.add_row(row["metric"], _score(row["value"]), interval, *sd)
+        return table
+
+    @staticmethod
+    def _by_label(rows: list[dict[str, Any]]) -> Table:
+        metrics = list(dict.fromkeys(row["metric"] for row in rows))
+        table = _plain_table("label", *metrics, "n")
+        for label in dict.fromkeys(row["label"] for row in rows):
+            mine = {row["metric"]: row for row in rows if row["label"] == label}
+            values = [_score(mine[m]["value"]) if m in mine else "–" for m in metrics]
+            table.add_row(Text(clean(label)), *values, str(next(iter(mine.values()))["n"]))
+        return table
+
+    def abort(self) -> None:
+        """Print nothing: the error says what happened."""
+
+
+def _plain_table(first: str, *numeric: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 2))
+    table.add_column(first, overflow="fold")
+    for name in numeric:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _score(value: float | None) -> str:
+    """Return a metric with as many digits as its neighbours, so that columns can be compared."""
+    if value is None or value != value:
+        return "–"
+    return f"{value:.3f}" if value == 0 or 0.01 <= abs(value) < 10 else number(value)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace("–", "0"))
+    except ValueError:
+        return False
+    return True
+
+
+class TagView:
+    """Shows each track with bars for what a model hears in it, as the tracks come."""
+
+    def __init__(self, top: int) -> None:
+        self._console = Console(file=sys.stdout, highlight=False)
+        self._top = top
+
+    def write(self, batch: Batch) -> None:
+        """Print some tracks."""
+        columns = batch.columns
+        tasks = [name.removesuffix("_pred") for name in columns if name.endswith("_pred")]
+        width = max((len(task) for task in tasks), default=0)
+        for row, id_ in enumerate(batch.ids):
+            self._console.print(Text(clean(id_), style="bold"))
+            for task in tasks:
+                for number, line in enumerate(self._lines(batch, columns, task, row)):
+                    label = task if number == 0 else ""
+                    self._console.print(Text(f"  {label:<{width}}  ", style="cyan") + line)
+            self._console.print()
+
+    def _lines(self, batch: Batch, columns: dict[str, Column], task: str, row: int) -> list[Text]:
+        chosen = batch[f"{task}_pred"][row]
+        scores = columns.get(f"{task}_score")
+        if scores is None or "vocabulary" not in scores.settings:
+            return [Text(cell(columns[f"{task}_pred"], chosen))]
+        values = batch[scores.name][row]
+        vocabulary = scores.settings["vocabulary"]
+        order = np.argsort(-values, kind="stable")[: self._top]
+        names = chosen if isinstance(chosen, list) else [chosen]
+        space = max(len(clean(vocabulary[i])) for i in order)
+        lines = []
+        for place in order:
+            tag = vocabulary[place]
+            style = "green" if tag in names else "dim"
+            mark = "•" if tag in names else " "  # colours may be switched off
+            score = f"{bar(values[place]):<{_BAR}} {values[place]:5.3f}"
+            text = f"{mark} {clean(tag):<{space}}  {score}"
+            lines.append(Text(text, style=style))
+        return lines
+
+    def finish(self, rows: int, failed: int) -> None:
+        """Print nothing more."""
+
+    def abort(self) -> None:
+        """Print nothing more."""

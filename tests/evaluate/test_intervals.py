@@ -1,0 +1,113 @@
+"""Intervals against scipy, by coverage, and in degenerate cases."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from mt_tools.evaluate.intervals import bootstrap, corrected_resampled_t
+
+
+def test_bca_agrees_with_scipy():
+    """The intervals of a report would not be the BCa intervals they are called."""
+    rng = np.random.default_rng(0)
+    data = rng.exponential(size=60)
+    got = bootstrap(
+        lambda rows: np.array([data[rows].mean(), np.median(data[rows])]),
+        np.arange(60),
+        rng=rng,
+        draws=20_000,
+    )
+    for statistic, interval in zip((np.mean, np.median), got, strict=True):
+        expected = scipy.stats.bootstrap(
+            (data,), statistic, n_resamples=20_000, method="BCa", rng=np.random.default_rng(1)
+        ).confidence_interval
+        # Monte Carlo error of a tail quantile at 20,000 resamples is about 1 % of the width.
+        width = expected.high - expected.low
+        assert interval.low == pytest.approx(expected.low, abs=0.05 * width)
+        assert interval.high == pytest.approx(expected.high, abs=0.05 * width)
+
+
+def test_clusters_are_resampled_whole():
+    """Ten copies of each track would shrink the interval as if they were new tracks."""
+    rng = np.random.default_rng(0)
+    tracks = rng.normal(size=40)
+    copies = np.repeat(tracks, 10)
+    (alone,) = bootstrap(lambda rows: tracks[rows].mean(), np.arange(40), rng=rng, draws=4000)
+    (cloned,) = bootstrap(
+        lambda rows: copies[rows].mean(), np.repeat(np.arange(40), 10), rng=rng, draws=4000
+    )
+    assert cloned.low == pytest.approx(alone.low, abs=0.05)
+    assert cloned.high == pytest.approx(alone.high, abs=0.05)
+
+
+def test_clustered_intervals_cover_the_truth():
+    """A 95 % interval would hold the true value much less often than it says."""
+    rng = np.random.default_rng(7)
+    runs, covered = 250, 0
+    for _ in range(runs):
+        artist = np.repeat(np.arange(40), rng.integers(1, 7, 40))
+        values = rng.normal(size=40)[artist] + rng.normal(size=len(artist))
+        (interval,) = bootstrap(lambda rows, v=values: v[rows].mean(), artist, rng=rng, draws=300)
+        covered += interval.low <= 0 <= interval.high
+    # Binomial(250, .95) has a standard deviation of .014; the bootstrap of 40 clusters is known to
+    # be a little narrow.
+    assert 0.89 <= covered / runs <= 0.99
+
+
+def test_blocked_jackknife_keeps_the_interval():
+    """Large tables, where the jackknife leaves out blocks, would get other intervals."""
+    rng = np.random.default_rng(2)
+    data = rng.exponential(size=500)
+    (got,) = bootstrap(lambda rows: data[rows].mean(), np.arange(500), rng=rng, draws=10_000)
+    expected = scipy.stats.bootstrap(
+        (data,), np.mean, n_resamples=10_000, method="BCa", rng=np.random.default_rng(1)
+    ).confidence_interval
+    width = expected.high - expected.low
+    assert got.low == pytest.approx(expected.low, abs=0.06 * width)
+    assert got.high == pytest.approx(expected.high, abs=0.06 * width)
+
+
+def test_undefined_resamples_are_counted():
+    """A tag carried by one artist would get an interval that hides where it is undefined."""
+    rng = np.random.default_rng(0)
+    rare = np.zeros(20)
+    rare[:2] = 1
+
+    def statistic(rows):
+        return np.array([rows.mean() if rare[rows].any() else np.nan, 1.0, np.nan])
+
+    partly, constant, never = bootstrap(statistic, np.arange(20), rng=rng, draws=500)
+    assert partly.low < partly.high
+    assert "of 500 resamples" in partly.reason
+    assert constant[:2] == (1.0, 1.0)
+    assert "same value" in constant.reason
+    assert math.isnan(never.low)
+    assert "undefined" in never.reason
+
+
+def test_one_cluster_has_no_interval():
+    """A library of one artist would be given an interval out of nothing."""
+    (interval,) = bootstrap(
+        lambda rows: rows.mean(), np.array(["a"] * 5), rng=np.random.default_rng(0)
+    )
+    assert math.isnan(interval.low)
+    assert "1 cluster" in interval.reason
+
+
+def test_corrected_t_by_hand():
+    """The interval of repeated splits would be the plain, far too narrow one."""
+    # Mean 3, variance 2.5, 5 splits, a tenth tested; t(.975, 4) = 2.7764451 from the tables.
+    low, high, reason = corrected_resampled_t(np.array([1.0, 2, 3, 4, 5]), 0.1)
+    half = 2.7764451 * math.sqrt((1 / 5 + 1 / 9) * 2.5)
+    assert (low, high) == pytest.approx((3 - half, 3 + half), abs=1e-6)
+    assert reason == ""
+
+
+def test_corrected_t_leaves_out_undefined_splits():
+    """One fold without a class would erase the interval, or be dropped unseen."""
+    some = corrected_resampled_t(np.array([0.5, np.nan, 0.7, 0.6]), 0.25)
+    assert some.low < 0.6 < some.high
+    assert some.reason == "undefined in 1 of 4 splits"
+    assert math.isnan(corrected_resampled_t(np.array([0.5]), 0.1).low)
