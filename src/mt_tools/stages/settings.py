@@ -1,0 +1,253 @@
+"""What each command can be told: its options, defined once. Standard library only.
+
+Features, probes and fitting have their own settings in their rooms; these are the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mt_tools.settings import setting
+
+
+@dataclass(frozen=True)
+class SynthSettings:
+    """`mt-fetch synth`."""
+
+    tracks: int = setting(120, "Number of pieces.", minimum=1)
+    out: str = setting(
+        "synth", "Folder that the audio files are written to.", metavar="DIR", result=False
+    )
+    seconds: float = setting(10.0, "Length of a piece, seconds.", minimum=2.0, maximum=600.0)
+    seed: int = setting(0, "Another seed, another corpus.", minimum=0)
+    sample_rate: int = setting(22050, "Rate of the files, Hz.", minimum=8000, maximum=48000)
+    audio_format: str = setting("flac", "Kind of the files.", choices=("flac", "wav", "mp3", "ogg"))
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """`mt-fetch split`."""
+
+    method: str = setting(
+        "grouped",
+        "random, stratified by --by, grouped by `group`, or both at once.",
+        choices=("random", "stratified", "grouped", "stratified-grouped"),
+    )
+    by: str = setting("", "Label column to stratify by.", metavar="COLUMN")
+    train: float = setting(0.8, "Share of the train split.", minimum=0.0, maximum=1.0)
+    valid: float = setting(0.1, "Share of the valid split.", minimum=0.0, maximum=1.0)
+    test: float = setting(0.1, "Share of the test split.", minimum=0.0, maximum=1.0)
+    folds: int = setting(0, "Write a `fold` column of so many folds instead.", minimum=0)
+    replace: bool = setting(False, "Draw again where the table has a split already.")
+    seed: int = setting(0, "Seed of the draw.", minimum=0)
+
+
+@dataclass(frozen=True)
+class WeightsSettings:
+    """`mt-fetch weights`."""
+
+    name: str = setting("", "Name of the weights; `mt-fetch list` shows them.", argument=True)
+    mirror: str = setting(
+        "",
+        "Folder or address that holds the file; the variable MT_TOOLS_MIRROR does the same.",
+        metavar="DIR|URL",
+    )
+
+
+@dataclass(frozen=True)
+class SpecSettings:
+    """`mt-spec`, beside the feature settings themselves."""
+
+    preset: str = setting("", "Settings of a study to start from; see below.", metavar="NAME")
+    whole: bool = setting(False, "Take whole tracks (they must be equally long).")
+    first: float = setting(0.0, "Take the first S seconds.", metavar="S", minimum=0.0)
+    middle: float = setting(
+        0.0, "Take the middle S seconds.", flags=("--centre",), metavar="S", minimum=0.0
+    )
+    segment: float = setting(
+        0.0, "A row for every S seconds, end to end; ids get @start.", metavar="S", minimum=0.0
+    )
+    dtype: str = setting(
+        "float32", "float16 halves the table; only for log and dB.", choices=("float32", "float16")
+    )
+    as_: str = setting("", "Name of the new column.", flags=("--as",), metavar="NAME")
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """`mt-augment`."""
+
+    pitch: str = setting(
+        "", "Semitones, a copy for each value: -2,2.", metavar="LIST",
+    )  # fmt: skip
+    stretch: str = setting(
+        "", "Factors of the length, a copy for each value: 0.9,1.1 (1.1 lasts longer).",
+        metavar="LIST",
+    )  # fmt: skip
+    originals: bool = setting(True, "Keep the tracks as they were beside their copies.")
+    splits: str = setting(
+        "train", "Copy the tracks of these splits only, where the table has splits.", metavar="LIST"
+    )
+    render: str = setting(
+        "", "Write the copies as audio files (FLAC) into this folder.", metavar="DIR", result=False
+    )
+
+
+@dataclass(frozen=True)
+class FactorSettings:
+    """`mt-factor plsa`."""
+
+    column: str = setting("", "Multilabel column that holds the words.", metavar="COLUMN")
+    factors: int = setting(50, "Number of factors.", flags=("--factors", "-k"), minimum=1)
+    per: str = setting(
+        "track", "Mix of each track, or of all tracks of its group.", choices=("track", "group")
+    )
+    iterations: int = setting(200, "Updates at most.", minimum=1)
+    seed: int = setting(0, "Seed of the start.", minimum=0)
+    fitted: str = setting(
+        "", "Write the fitted factors to this .npz file.", metavar="FILE", result=False
+    )
+    apply: str = setting(
+        "", "Fold the tracks into factors fitted before; nothing is fitted.", metavar="FILE"
+    )
+    as_: str = setting("plsa", "Name of the new column.", flags=("--as",), metavar="NAME")
+
+
+@dataclass(frozen=True)
+class EmbedSettings:
+    """`mt-embed`."""
+
+    model: str = setting(
+        "",
+        "mfcc-stats, random, pretrained weights (`mt-fetch list`), or a model file of mt-train.",
+        flags=("--model", "-m"),
+        metavar="NAME|FILE",
+    )
+    pool: str = setting(
+        "",
+        "Segments to one vector: mean, mean+std, concat:N (N parts of the track), or none: a row "
+        "a segment. Without it the track is taken as the model's features say.",
+        metavar="HOW",
+    )
+    segment: float = setting(
+        0.0,
+        "Length of a segment, seconds; 0 = what the model was made for.",
+        metavar="S",
+        minimum=0.0,
+    )
+    column: str = setting("", "Column to embed, where there are several.", metavar="NAME")
+    keep: bool = setting(False, "Keep the feature columns.")
+    as_: str = setting("embedding", "Name of the new column.", flags=("--as",), metavar="NAME")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """`mt-train`, beside the settings of the fitting loop."""
+
+    task: tuple[str, ...] = setting(
+        (),
+        "Label to learn: COLUMN[:kind][:weight]; again for each task. Kinds: multiclass, "
+        "multilabel, regression; the column's type decides where none is said.",
+        flags=("--task", "-t"),
+        metavar="COLUMN[:kind][:weight]",
+    )
+    net: str = setting(
+        "", "mlp on embeddings, cnn on features; the input decides where none is said.",
+        metavar="NAME",
+    )  # fmt: skip
+    input: str = setting("", "Column to learn from, where there are several.", metavar="COLUMN")
+    hidden: str = setting("128,64", "Units of the mlp's hidden layers.", metavar="LIST")
+    batch_norm: bool = setting(True, "Normalise the mlp's hidden layers over the batch.")
+    channels: str = setting("32,64,128", "Filters of the cnn's layers.", metavar="LIST")
+    dropout: float = setting(0.5, "Share of units dropped while training.", minimum=0, maximum=0.95)
+    valid: float = setting(
+        0.15, "Share of the train rows drawn for validation, where none are marked.",
+        minimum=0.0, maximum=0.9,
+    )  # fmt: skip
+    test: float = setting(
+        0.0, "Share of the rows held out and reported, where none are marked.",
+        minimum=0.0, maximum=0.9,
+    )  # fmt: skip
+    split: str = setting(
+        "grouped",
+        "How valid and test are drawn where the table has no split.",
+        choices=("grouped", "stratified", "random"),
+    )
+    fold: int = setting(-1, "Fold to test on, where the table has folds.", metavar="N")
+    ignore_split: bool = setting(False, "Train on all rows, the test rows too.")
+    allow_leak: bool = setting(
+        False, "Train although the split leaks; the model says so ever after."
+    )
+
+
+@dataclass(frozen=True)
+class TrainOutputSettings:
+    """Where the model of `mt-train` goes, and what trains it."""
+
+    output: str = setting(
+        "", "Write the model to this .safetensors file.", flags=("--output", "-o"),
+        metavar="FILE", result=False,
+    )  # fmt: skip
+    device: str = setting(
+        "auto", "auto, cpu, cuda, cuda:N or mps; auto takes a GPU when there is one.",
+        metavar="NAME", result=False,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """`mt-eval score`."""
+
+    task: tuple[str, ...] = setting(
+        (), "Label to score: COLUMN[:kind]; all that have predictions where none is said.",
+        flags=("--task", "-t"), metavar="COLUMN[:kind]",
+    )  # fmt: skip
+    splits: str = setting("", "Score only rows of these splits.", metavar="LIST")
+    seed: int = setting(0, "Seed of the bootstrap.", minimum=0)
+    require: tuple[str, ...] = setting(
+        (), "Exit 4 unless this holds, such as 'accuracy>=0.5'.", metavar="CONDITION", result=False
+    )
+
+
+@dataclass(frozen=True)
+class ProbeTaskSettings:
+    """`mt-eval probe`, beside the settings of the probe itself."""
+
+    task: tuple[str, ...] = setting(
+        (), "Label to predict: COLUMN[:kind]; again for each.",
+        flags=("--task", "-t"), metavar="COLUMN[:kind]",
+    )  # fmt: skip
+    column: tuple[str, ...] = setting(
+        (), "Embedding column; all of them where none is said.", metavar="NAME"
+    )
+    require: tuple[str, ...] = setting(
+        (), "Exit 4 unless this holds, such as 'accuracy>=0.5'.", metavar="CONDITION", result=False
+    )
+
+
+@dataclass(frozen=True)
+class CheckSettings:
+    """`mt-eval check`."""
+
+    warn: bool = setting(False, "Exit 0 although there are findings.", result=False)
+    model: str = setting(
+        "", "Compare vocabularies and settings with this model.", metavar="NAME|FILE"
+    )
+
+
+@dataclass(frozen=True)
+class TagSettings:
+    """`mt-tag`."""
+
+    model: str = setting(
+        "",
+        "Model of mt-train, or pretrained weights; crnn-msd where none is said. With an alias its "
+        "columns are called alias.TASK_pred.",
+        flags=("--model", "-m"), metavar="[ALIAS=]NAME|FILE",
+    )  # fmt: skip
+    top: int = setting(
+        0,
+        "At most so many tags a track; 0 = all above the model's thresholds, 5 without them.",
+        minimum=0,
+    )
+    scores: bool = setting(True, "Write the score of every tag beside the chosen ones.")

@@ -1,0 +1,98 @@
+"""mt-factor without its command: targets out of labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mt_tools.errors import BrokenTable, UsageError
+from mt_tools.settings import result_settings
+from mt_tools.stages.factor import plsa, read_fitted, write_fitted
+from mt_tools.stages.settings import FactorSettings
+from mt_tools.tables.batch import Batch
+
+SETTINGS = FactorSettings(factors=2, iterations=50)
+
+
+@pytest.fixture
+def bags(make_batch: Any) -> Batch:
+    """Two kinds of tracks with words of their own, one without words, one unlabelled."""
+    words = [["guitar", "drums", "loud"], ["synth", "quiet", "pad"]]
+    tags = [words[i % 2][: 2 + i % 2] for i in range(12)]
+    return make_batch(
+        tags=[*tags, [], None],
+        split=["train"] * 8 + ["test"] * 6,
+        group=[f"artist {i % 4}" for i in range(12)] + [None, None],
+    )
+
+
+def test_mixes_sum_to_one_and_tell_the_kinds_apart(bags: Batch) -> None:
+    """A target is a distribution over factors; tracks of one kind have one factor."""
+    table, fitted, vocabulary = plsa([bags], SETTINGS)
+    mixes = table["plsa"]
+    assert mixes.shape == (14, 2)
+    np.testing.assert_allclose(mixes[:12].sum(axis=1), 1, atol=1e-6)
+    assert np.isnan(mixes[12:]).all()  # no word, no target
+    kinds = mixes[:12].argmax(axis=1)
+    assert len({*kinds[0::2]}) == len({*kinds[1::2]}) == 1
+    assert kinds[0] != kinds[1]
+    np.testing.assert_allclose(fitted.terms.sum(axis=1), 1, atol=1e-6)
+    assert vocabulary == sorted({w for bag in bags["tags"][:12] for w in bag})
+    assert table.columns["plsa"].role == "target"
+
+
+def test_factors_are_fitted_on_train_rows_alone(bags: Batch, make_batch: Any) -> None:
+    """Words and counts of the test rows must not shape the targets."""
+    tags = bags["tags"].tolist()
+    tags[9] = ["never", "heard"]
+    other = make_batch(tags=tags, split=bags["split"].tolist())
+    _, one, vocabulary = plsa([bags], SETTINGS)
+    table, two, known = plsa([other], SETTINGS)
+    assert vocabulary == known
+    np.testing.assert_array_equal(one.terms, two.terms)
+    assert np.isnan(table["plsa"][9]).all()
+
+
+def test_what_was_fitted_is_applied_to_other_tables(bags: Batch, tmp_path: Path) -> None:
+    """--apply folds new tracks into old factors: the same words get the same mix."""
+    table, fitted, vocabulary = plsa([bags], SETTINGS)
+    path = str(tmp_path / "f.npz")
+    write_fitted(path, fitted, vocabulary, result_settings(SETTINGS))
+    again, words = read_fitted(path)
+    assert words == vocabulary
+    np.testing.assert_array_equal(again.terms, fitted.terms)
+    new = bags.take([1, 0, 13]).without(["split"])
+    folded, _, _ = plsa([new], FactorSettings(factors=2, iterations=50, apply=path))
+    np.testing.assert_allclose(folded["plsa"], table["plsa"][[1, 0, 13]], atol=1e-6)
+
+
+def test_tracks_of_one_artist_share_a_mix(bags: Batch) -> None:
+    """Artist factors (AGF) count the words of an artist together."""
+    table, _, _ = plsa([bags], FactorSettings(factors=2, iterations=50, per="group"))
+    mixes = table["plsa"]
+    for row in range(12):
+        np.testing.assert_array_equal(mixes[row], mixes[row % 4])
+    assert np.isnan(mixes[12:]).all()
+
+
+def test_what_cannot_be_factored_is_refused(bags: Batch, make_batch: Any, tmp_path: Path) -> None:
+    """Each mistake is one line that says what to do."""
+    with pytest.raises(UsageError, match=r"5 different words.*fewer factors"):
+        plsa([bags], FactorSettings(factors=50))
+    with pytest.raises(UsageError, match="expected lists of words"):
+        plsa([bags], FactorSettings(column="split"))
+    with pytest.raises(UsageError, match="0 multilabel columns"):
+        plsa([make_batch(style=["a"])], SETTINGS)
+    two = make_batch(tags=[["a", "b"]], genre=[["x"]])
+    with pytest.raises(UsageError, match="choose the words with --column"):
+        plsa([two], SETTINGS)
+    with pytest.raises(UsageError, match="--as NAME"):
+        plsa([plsa([bags], SETTINGS)[0]], SETTINGS)
+    with pytest.raises(UsageError, match="no such file"):
+        plsa([bags], FactorSettings(apply=str(tmp_path / "none.npz")))
+    (tmp_path / "cut.npz").write_bytes(b"PK\3\4 and nothing more")
+    with pytest.raises(BrokenTable, match="fit them again"):
+        plsa([bags], FactorSettings(apply=str(tmp_path / "cut.npz")))
