@@ -1,0 +1,181 @@
+"""mt-eval: scores, probes and checks."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from mt_tools.commands.app import Inputs, declare, execute, make_app
+from mt_tools.commands.settings import InputSettings, OutputSettings, RunSettings, WorkSettings
+from mt_tools.errors import CheckFailed
+from mt_tools.evaluate.settings import ProbeSettings
+from mt_tools.settings import result_settings
+from mt_tools.stages.settings import CheckSettings, ProbeTaskSettings, ScoreSettings
+
+app = make_app("Evaluate predictions and embeddings, and check tables for leaks.")
+
+
+@app.callback()
+def evaluate() -> None:
+    """Evaluate predictions and embeddings, with intervals, and check tables for leaks."""
+
+
+@declare(
+    app,
+    "score",
+    inputs=Inputs("Tables of predictions with labels, or - for stdin."),
+    examples=[
+        (
+            "mt-tag labelled.parquet -m mine.safetensors -o p.parquet && mt-eval score p.parquet",
+            "every task that has both label and prediction",
+        ),
+        (
+            "mt-eval score p.parquet --task style --splits test --require 'accuracy>=0.7'",
+            "fails a CI job, exit 4, when it gets worse",
+        ),
+    ],
+)
+def score(
+    inputs: list[str],
+    settings: ScoreSettings,
+    given: InputSettings,
+    target: OutputSettings,
+    run: RunSettings,
+) -> int:
+    """Score a model's predictions against labels, with bootstrap intervals clustered by artist."""
+    from mt_tools.commands.inputs import open_inputs
+    from mt_tools.commands.run import Run, regular_inputs
+    from mt_tools.report.terminal import MetricsView
+    from mt_tools.stages import eval as stage
+
+    with Run("mt-eval score", run) as this:
+        source = open_inputs(inputs, given, audio=False)
+        parts = [part for part in settings.splits.split(",") if part]
+        table, notes = stage.scored(
+            this.read(source, given), source.columns, settings.task, parts, settings.seed
+        )
+        steps = lambda: this.step(result_settings(settings), regular_inputs(inputs))  # noqa: E731
+        out = this.output(target, steps, terminal=MetricsView, ends_chain=True)
+        out.write(table)
+        for note in notes:
+            this.say(note)
+        code = this.finish()
+        _require(stage.requirements_unmet(table, settings.require))
+        return code
+
+
+@declare(
+    app,
+    "probe",
+    inputs=Inputs("Tables of embeddings with labels, or - for stdin."),
+    examples=[
+        (
+            "mt-eval probe emb.parquet --task style --repeats 50 --require 'accuracy>=0.5'",
+            "fifty random splits by artist; exit 4 below one half",
+        ),
+        (
+            "mt-eval probe emb.parquet --task genre --task tempo --folds 10 -o probe.csv",
+            "two tasks, ten folds",
+        ),
+    ],
+)
+def probe(
+    inputs: list[str],
+    settings: ProbeTaskSettings,
+    probing: ProbeSettings,
+    given: InputSettings,
+    target: OutputSettings,
+    run: RunSettings,
+    work: WorkSettings,
+) -> int:
+    """Probe embeddings: fit a simple model to them over many splits, and say how well it does.
+
+    Splits keep artists together where the table has groups. The interval is the corrected
+    resampled t interval of Nadeau and Bengio.
+    """
+    from mt_tools.commands.inputs import open_inputs
+    from mt_tools.commands.run import Run, regular_inputs
+    from mt_tools.engine.pool import cores
+    from mt_tools.report.terminal import MetricsView
+    from mt_tools.stages import eval as stage
+
+    with Run("mt-eval probe", run) as this:
+        source = open_inputs(inputs, given, audio=False)
+        table, notes = stage.probed(
+            this.read(source, given),
+            source.columns,
+            settings.task,
+            settings.column,
+            probing,
+            cores() if work.jobs < 0 else max(1, work.jobs),
+        )
+        steps = lambda: this.step(  # noqa: E731
+            result_settings(settings) | result_settings(probing), regular_inputs(inputs)
+        )
+        out = this.output(target, steps, terminal=MetricsView, ends_chain=True)
+        out.write(table)
+        for note in notes:
+            this.say(note)
+        code = this.finish()
+        _require(stage.requirements_unmet(table, settings.require))
+        return code
+
+
+@declare(
+    app,
+    "check",
+    inputs=Inputs("Tables, or - for stdin."),
+    examples=[
+        ("mt-eval check train.parquet", "leaks between splits, and how the table was made"),
+        ("mt-eval check new.parquet --model mine.safetensors", "does the table fit the model?"),
+    ],
+)
+def check(
+    inputs: list[str],
+    settings: CheckSettings,
+    given: InputSettings,
+    target: OutputSettings,
+    run: RunSettings,
+) -> int:
+    """Check a table for leaks between its splits, and print how it was made.
+
+    Exits 4 on any finding, unless --warn.
+    """
+    from mt_tools.commands.inputs import open_inputs
+    from mt_tools.commands.run import Run, regular_inputs
+    from mt_tools.nets.weights import resolve
+    from mt_tools.report.terminal import TableView
+    from mt_tools.stages import eval as stage
+
+    with Run("mt-eval check", run) as this:
+        source = open_inputs(inputs, given, audio=False)
+        model = resolve(settings.model) if settings.model else None
+        findings = stage.checked(this.read(source, given), source.columns, model)
+        for step in source.provenance:
+            this.say(_described(step))
+        steps = lambda: this.step(result_settings(settings), regular_inputs(inputs))  # noqa: E731
+        shown = ("kind", "message")
+        out = this.output(target, steps, terminal=lambda: TableView(shown, 200), ends_chain=True)
+        out.write(stage.finding_rows(findings))
+        if not findings:
+            this.say(f"{this.rows} rows: nothing found")
+        code = this.finish()
+        if findings and not settings.warn:
+            raise CheckFailed(f"{len(findings)} findings in {this.rows} rows")
+        return code
+
+
+def _described(step: dict[str, object]) -> str:
+    settings = step.get("settings")
+    options = settings.items() if isinstance(settings, dict) else ()
+    said = " ".join(f"{k}={v}" for k, v in options if v not in ("", None, [], {}, False))
+    return f"made by {step.get('command')} {step.get('version')}: {said}"
+
+
+def _require(unmet: list[str]) -> None:
+    if unmet:
+        raise CheckFailed("; ".join(unmet))
+
+
+def main() -> NoReturn:
+    """Run the command."""
+    execute(app, "mt-eval")

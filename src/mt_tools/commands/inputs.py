@@ -1,0 +1,86 @@
+"""From what was typed to rows: folders, audio files, lists of paths, tables and stdin."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from mt_tools.commands.settings import InputSettings
+from mt_tools.errors import NoRows, UpstreamEnded, UsageError
+from mt_tools.features.settings import preset
+from mt_tools.sound.scan import PathReader, folder_reader, is_audio_name
+from mt_tools.tables.source import Assumed, Peeked, Reader, Source, open_stream, open_table, sniff
+
+
+def open_inputs(inputs: Sequence[str], given: InputSettings, *, audio: bool) -> Source:
+    """Open what was typed as one source of rows.
+
+    With `audio`, folders, audio files and lists of paths are tracks; without, only tables do. No
+    input at all means stdin, unless that is a terminal. Raises `UsageError` for what is none of
+    these and `NoRows` for a folder without audio.
+    """
+    if not inputs:
+        if sys.stdin is None or sys.stdin.isatty():
+            what = "a folder, an audio file or a table" if audio else "a table"
+            raise UsageError(f"no input: name {what}, or pipe one in")
+        inputs = ["-"]
+    assumed = _assumed(given.assume)
+    readers: list[Reader] = []
+    folders: list[str] = []
+    roots = [path for path in inputs if os.path.isdir(path)]
+    for path in inputs:
+        if path == "-":
+            readers.append(_piped(sys.stdin.buffer, "stdin", given, audio))
+        elif os.path.isdir(path):
+            if not audio:
+                raise UsageError(
+                    f"{path} is a folder: a table was expected; make one: mt-fetch folder {path}"
+                )
+            readers.append(folder_reader(path, prefix=len(roots) > 1))
+        elif audio and is_audio_name(path) and given.from_ in ("", "paths"):
+            readers.append(PathReader(io.BytesIO(os.fsencode(path)), null=True))
+        elif not os.path.lexists(path):
+            raise UsageError(f"{path}: no such file or folder")
+        elif os.path.exists(path) and not os.path.isfile(path):  # a FIFO, or <(a command)
+            readers.append(_piped(open(path, "rb"), path, given, audio))  # noqa: SIM115
+        elif given.from_ == "paths":
+            readers.append(PathReader(open(path, "rb"), null=given.null))  # noqa: SIM115
+        else:
+            readers.append(open_table(path, given.from_ or None))
+            folders.append(os.path.dirname(path) or ".")
+    return Source(readers, folders, assumed)
+
+
+def _piped(file: BinaryIO, name: str, given: InputSettings, audio: bool) -> Reader:
+    """Open what comes through a pipe: a table, or where those are tracks a list of paths."""
+    peeked = Peeked(file)
+    if not peeked.head:
+        # A list or text may be empty; a table has at least its beginning, unless its maker died.
+        if given.null or given.from_ in ("paths", "jsonl", "csv"):
+            raise NoRows(f"{name} was empty: nothing to do")
+        raise UpstreamEnded(
+            f"upstream ended early: {name} was empty, the command before this one failed or found "
+            "nothing (a list of paths may be empty with -0 or --from paths)"
+        )
+    format = given.from_ or ("paths" if given.null else sniff(peeked.head))
+    if format != "paths":
+        return open_stream(peeked, given.from_ or None, name)
+    if not audio:
+        raise UsageError(
+            f"{name} is none of Parquet, Arrow, NPZ or JSON lines: a table was expected (for CSV "
+            "say --from csv)"
+        )
+    return PathReader(io.BufferedReader(peeked, 1 << 16), null=given.null)
+
+
+def _assumed(name: str) -> Assumed | None:
+    """Return what `--assume PRESET` says of features; an unknown preset raises `UsageError`."""
+    if not name:
+        return None
+    settings = preset(name)
+    channels = (2,) if settings.channels == "stereo" else ()
+    axes = (*channels, settings.output_bands) if settings.summary == "none" else ()
+    return Assumed(settings.to_json(), axes)
