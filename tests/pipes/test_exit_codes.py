@@ -161,3 +161,15 @@ def test_a_check_that_does_not_hold(sh: Shell, tmp_path: Path) -> None:
     assert (tmp_path / "found.jsonl").read_text().splitlines() == found
     assert json.loads(found[0])["kind"]
     assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+
+
+def test_results_that_miss_a_requirement_do_not_end_as_whole(sh: Shell, corpus: Path) -> None:
+    """The next command in the pipe would go on as if the check had held; a file is still kept."""
+    sh(f"mt-embed {corpus}/tracks.parquet -m mfcc-stats -j 1 -o e.parquet", ok=True)
+    probe = "mt-eval probe e.parquet -t style --probe ridge --folds 2 -q --require 'accuracy>2'"
+    done = sh(
+        f"{probe} --format arrow | mt-fetch split --method random -o out.parquet; echo ${{PIPESTATUS[@]}}"
+    )
+    assert done.stdout.split() == [b"4", b"1"]
+    assert sh(f"{probe} -o kept.csv").returncode == 4
+    assert sh("cat kept.csv", ok=True).stdout.startswith(b"id,task")

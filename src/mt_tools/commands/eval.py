@@ -6,7 +6,6 @@ from typing import NoReturn
 
 from mt_tools.commands.app import Inputs, declare, execute, make_app
 from mt_tools.commands.settings import InputSettings, OutputSettings, RunSettings, WorkSettings
-from mt_tools.errors import CheckFailed
 from mt_tools.evaluate.settings import ProbeSettings
 from mt_tools.settings import result_settings
 from mt_tools.stages.settings import CheckSettings, ProbeTaskSettings, ScoreSettings
@@ -58,9 +57,7 @@ def score(
         out.write(table)
         for note in notes:
             this.say(note)
-        code = this.finish()
-        _require(stage.requirements_unmet(table, settings.require))
-        return code
+        return this.finish(stage.requirements_unmet(table, settings.require))
 
 
 @declare(
@@ -115,9 +112,7 @@ def probe(
         out.write(table)
         for note in notes:
             this.say(note)
-        code = this.finish()
-        _require(stage.requirements_unmet(table, settings.require))
-        return code
+        return this.finish(stage.requirements_unmet(table, settings.require))
 
 
 @declare(
@@ -158,10 +153,8 @@ def check(
         out.write(stage.finding_rows(findings))
         if not findings:
             this.say(f"{this.rows} rows: nothing found")
-        code = this.finish()
-        if findings and not settings.warn:
-            raise CheckFailed(f"{len(findings)} findings in {this.rows} rows")
-        return code
+        bad = bool(findings) and not settings.warn
+        return this.finish([f"{len(findings)} findings in {this.rows} rows"] * bad)
 
 
 def _described(step: dict[str, object]) -> str:
@@ -169,11 +162,6 @@ def _described(step: dict[str, object]) -> str:
     options = settings.items() if isinstance(settings, dict) else ()
     said = " ".join(f"{k}={v}" for k, v in options if v not in ("", None, [], {}, False))
     return f"made by {step.get('command')} {step.get('version')}: {said}"
-
-
-def _require(unmet: list[str]) -> None:
-    if unmet:
-        raise CheckFailed("; ".join(unmet))
 
 
 def main() -> NoReturn:

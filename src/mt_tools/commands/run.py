@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -15,6 +15,7 @@ from mt_tools.commands.settings import InputSettings, OutputSettings, RunSetting
 from mt_tools.errors import (
     EXIT_OK,
     EXIT_ROWS_FAILED,
+    CheckFailed,
     Failure,
     NoRows,
     RowError,
@@ -154,8 +155,11 @@ class Run:
         ) as bar:  # fmt: skip
             yield bar.update
 
-    def finish(self) -> int:
-        """End the run well: the output becomes whole; return the exit code."""
+    def finish(self, unmet: Sequence[str] = ()) -> int:
+        """End the run: the output becomes whole; return the exit code.
+
+        Raises `CheckFailed` where checks or requirements are `unmet`, after the results are out.
+        """
         failed = self.failed
         if not (self.rows or self._left_out or failed):
             raise NoRows("the input had no rows: nothing to do")
@@ -163,7 +167,9 @@ class Run:
         if self._output is not None:
             if self._output.empty is None and self._source is not None:
                 self._output.empty = self._source.empty
-            self._output.finish(failed)
+            self._output.finish(failed, well=not unmet)
+        if unmet:
+            raise CheckFailed("; ".join(unmet))
         if not failed:
             return EXIT_OK
         total = self.rows + failed - len(self._failures)  # failed before: not in what came here

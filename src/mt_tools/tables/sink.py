@@ -154,12 +154,13 @@ class Output:
         writer = self._writer = self._writer or self._make()
         self._guarded(lambda: writer.write(batch))
 
-    def finish(self, failed: int) -> None:
-        """End the output as whole."""
+    def finish(self, failed: int, *, well: bool = True) -> None:
+        """End the output as whole; without `well` a file is, and a stream lacks its end."""
         if not self.rows and self.empty is not None:
             self._write(self.empty)
         writer = self._writer = self._writer or self._make()
-        self._guarded(lambda: writer.finish(self.rows, failed))
+        if well or not isinstance(writer, StreamWriter):
+            self._guarded(lambda: writer.finish(self.rows, failed))
 
     def abort(self) -> None:
         """End the output as unfinished; a file is removed, a stream lacks its end."""
