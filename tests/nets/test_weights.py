@@ -45,10 +45,7 @@ PUBLISHED = {
 @pytest.fixture(scope="module")
 def weights_folder(reference: Path) -> Path:
     """The folder of the original files, which serves as a mirror."""
-    folder = reference / "choi-msd"
-    if not folder.is_dir():
-        pytest.skip(f"no reference weights in {folder}")
-    return folder
+    return reference / "choi-msd"
 
 
 @pytest.fixture(scope="module")
