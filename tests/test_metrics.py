@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.spatial.distance
 import scipy.stats
 import sklearn.metrics
 
@@ -177,3 +178,72 @@ def test_invalid_input_is_refused(call):
     """Unlabelled rows or misaligned columns would be scored as if they were data."""
     with pytest.raises(ValueError, match=r"."):
         call()
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_ordinal_agrees_with_scikit_learn(rng, classes):
+    """A kappa or a distance in steps could not be compared with anyone else's."""
+    truth = rng.integers(classes, size=200)
+    predicted = np.clip(truth + rng.integers(-1, 2, size=200), 0, classes - 1)
+    chances = rng.dirichlet(np.ones(classes), size=200)
+    got = metrics.ordinal(truth, predicted, chances, classes)
+    expected = {
+        "accuracy": sklearn.metrics.accuracy_score(truth, predicted),
+        "mae": sklearn.metrics.mean_absolute_error(truth, predicted),
+        "quadratic_kappa": sklearn.metrics.cohen_kappa_score(truth, predicted, weights="quadratic"),
+        "log_loss": sklearn.metrics.log_loss(truth, chances, labels=range(classes)),
+    }
+    values = {name: score.value for name, score in got.items()}
+    assert values == pytest.approx(expected, abs=TOLERANCE)
+    assert "log_loss" not in metrics.ordinal(truth, predicted)
+
+
+def test_kappa_by_hand_and_where_it_is_undefined():
+    """A model that always says one class would get a kappa out of nothing."""
+    # Reversed order: the mean squared distance is 2 (4, 0 and 4 over 3 is 8/3), by chance 4/3.
+    assert metrics.quadratic_kappa(np.array([0, 1, 2]), np.array([2, 1, 0])).value == (
+        pytest.approx(1 - (8 / 3) / (4 / 3))
+    )
+    assert metrics.quadratic_kappa(np.array([0, 1, 2]), np.array([1, 1, 1])).value == 0.0
+    same = metrics.quadratic_kappa(np.array([1, 1]), np.array([1, 1]))
+    assert math.isnan(same.value)
+    assert "one class" in same.reason
+    assert math.isnan(metrics.quadratic_kappa(np.array([]), np.array([])).value)
+
+
+def test_distributions_agree_with_scipy(rng):
+    """A divergence would be in another unit, or a distance instead."""
+    truth = rng.dirichlet([0.3, 1.0, 2.0, 5.0], size=100)
+    truth[0] = [1, 0, 0, 0]
+    predicted = rng.dirichlet(np.ones(4), size=100)
+    got = metrics.distribution(truth, predicted)
+    kl = [scipy.stats.entropy(p, q) for p, q in zip(truth, predicted, strict=True)]
+    distance = scipy.spatial.distance.jensenshannon(truth, predicted, axis=1)
+    assert got["kl"].value == pytest.approx(np.mean(kl), abs=TOLERANCE)
+    assert got["js"].value == pytest.approx(np.mean(distance**2), abs=TOLERANCE)
+    perfect = metrics.distribution(truth, truth)
+    assert perfect["kl"].value == pytest.approx(0, abs=TOLERANCE)
+    assert perfect["js"].value == pytest.approx(0, abs=TOLERANCE)
+
+
+def test_a_certain_mistake_about_a_distribution_is_not_infinite():
+    """One row would hide all others."""
+    truth, predicted = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]], np.float32)
+    assert metrics.kl(truth, predicted).value == pytest.approx(-math.log(2**-23))
+    assert metrics.js(truth, predicted).value == pytest.approx(math.log(2))
+    assert metrics.RANGES["js"] == (0.0, pytest.approx(math.log(2)))
+
+
+@pytest.mark.parametrize(
+    ("truth", "predicted", "message"),
+    [
+        ([[0.5, 0.5]], [[0.5, 0.6]], "predicted has rows that are no distributions"),
+        ([[-0.5, 1.5]], [[0.5, 0.5]], "truth has rows that are no distributions"),
+        ([[np.nan, 1.0]], [[0.5, 0.5]], "truth has rows that are no distributions"),
+        ([[0.5, 0.5]], [[0.2, 0.3, 0.5]], "expected two of"),
+    ],
+)
+def test_what_is_no_distribution_is_refused(truth, predicted, message):
+    """A divergence of numbers that are no probabilities would be reported as one."""
+    with pytest.raises(ValueError, match=message):
+        metrics.kl(np.array(truth), np.array(predicted))

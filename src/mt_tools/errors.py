@@ -2,8 +2,7 @@
 
 Two kinds exist. A `RunError` ends the run with its exit code and one line on stderr. A
 `RowError` is about one track: the row becomes an error row, the run goes on, and the run
-ends with code 3 (see DESIGN, "Conventions of every command"). Every message says what was got,
-what was expected, and what to type next.
+ends with code 3. Every message says what was got, what was expected, and what to type next.
 """
 
 from __future__ import annotations

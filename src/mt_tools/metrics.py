@@ -1,6 +1,6 @@
 """Metrics of tagging, on arrays.
 
-Goal: the numbers that `mt-eval` reports for the three kinds of label.
+Goal: the numbers that `mt-eval` reports for each kind of label.
 
 Conventions, after mir_eval: `validate_*` runs first and refuses what cannot be compared; truth
 comes before prediction; perfect input scores 1 (0 for an error or a loss). Unlabelled rows are
@@ -10,8 +10,10 @@ that says why, never zero; an average that leaves something out says what.
 Metrics: accuracy, balanced accuracy, F1 (macro and micro), log loss and the confusion matrix for
 multiclass labels; area under the ROC curve, average precision (the area under the precision-recall
 curve without interpolation) and F1 for multilabel; MAE, MSE, RMSE, R2, Pearson's and Spearman's
-correlation for regression. The definitions are scikit-learn's, which the tests hold them to; these
-versions need no second to import and rank all tags at once.
+correlation for regression; accuracy, the mean distance in steps and quadratic weighted kappa for
+ordinal classes; Kullback-Leibler and Jensen-Shannon divergence, in nats, for distributions. The
+definitions are scikit-learn's and scipy's, which the tests hold them to; these versions need no
+second to import and rank all tags at once.
 """
 
 from __future__ import annotations
@@ -33,12 +35,16 @@ class Score(NamedTuple):
     reason: str = ""
 
 
+LOWER_IS_BETTER = frozenset({"loss", "log_loss", "mae", "mse", "rmse", "kl", "js"})
+"""Metrics (and losses) of which a smaller value is the better one."""
+
 RANGES = {
     **dict.fromkeys(("accuracy", "balanced_accuracy", "f1_macro", "f1_micro"), (0.0, 1.0)),
     **dict.fromkeys(("roc_auc_macro", "roc_auc_weighted"), (0.0, 1.0)),
     "average_precision_macro": (0.0, 1.0),
-    **dict.fromkeys(("mae", "mse", "rmse", "log_loss"), (0.0, np.inf)),
-    **dict.fromkeys(("pearson", "spearman"), (-1.0, 1.0)),
+    **dict.fromkeys(("mae", "mse", "rmse", "log_loss", "kl"), (0.0, np.inf)),
+    **dict.fromkeys(("pearson", "spearman", "quadratic_kappa"), (-1.0, 1.0)),
+    "js": (0.0, float(np.log(2.0))),
     "r2": (-np.inf, 1.0),
 }
 """The values that a metric can take: an interval of it does not leave them."""
@@ -399,6 +405,102 @@ def regression(truth: Array, predicted: Array) -> dict[str, Score]:
         metric.__name__: metric(truth, predicted)
         for metric in (r2, mae, mse, rmse, pearson, spearman)
     }
+
+
+# --- ordinal -------------------------------------------------------------------------------------
+
+
+def quadratic_kappa(truth: Array, predicted: Array) -> Score:
+    """Return Cohen's kappa with weights that grow with the square of the distance in steps.
+
+    `truth`, `predicted`: places of the classes in their order, whole numbers [n]. 1 is agreement,
+    0 what independent labels with the same frequencies would have. J. Cohen, "Weighted kappa",
+    Psychological Bulletin 1968.
+    """
+    truth, predicted = _regression_inputs(truth, predicted)
+    if not len(truth):
+        return undefined("no rows")
+    # The expected squared distance of independent pairs needs their moments only.
+    expected = truth.var() + predicted.var() + (truth.mean() - predicted.mean()) ** 2
+    if expected == 0:
+        return undefined("truth and predictions are of one class")
+    return Score(float(1.0 - np.square(truth - predicted).mean() / expected))
+
+
+def ordinal(
+    truth: Array, predicted: Array, probabilities: Array | None = None, classes: int = 0
+) -> dict[str, Score]:
+    """Return every ordinal metric by name; `log_loss` only where probabilities are given.
+
+    `truth`, `predicted`: places of the classes in their order, whole numbers [n]; `probabilities`:
+    [n, classes]. `mae` is in steps.
+    """
+    scores = {
+        "accuracy": accuracy(truth, predicted),
+        "mae": mae(truth, predicted),
+        "quadratic_kappa": quadratic_kappa(truth, predicted),
+    }
+    if probabilities is not None:
+        scores["log_loss"] = log_loss(truth, probabilities, range(classes))
+    return scores
+
+
+# --- distributions -------------------------------------------------------------------------------
+
+
+def validate_distribution(truth: Array, predicted: Array) -> None:
+    """Refuse what is not two matrices of distributions [n, d]; raises `ValueError`."""
+    if truth.ndim != 2 or truth.shape != predicted.shape:
+        raise ValueError(
+            f"got distributions of shapes {truth.shape} and {predicted.shape}, expected two of "
+            "[rows, components]"
+        )
+    for name, values in (("truth", truth), ("predicted", predicted)):
+        if not (values >= 0).all() or not np.allclose(values.sum(axis=1), 1.0, atol=1e-3):
+            raise ValueError(f"{name} has rows that are no distributions: mask them first")
+
+
+def kl(truth: Array, predicted: Array) -> Score:
+    """Return the mean Kullback-Leibler divergence of predictions from the truth, in nats.
+
+    Both are distributions [n, d]. Predictions are clipped to the resolution of their type, so that
+    one certain mistake does not make the mean infinite.
+    """
+    tiny = np.finfo(np.asarray(predicted).dtype).eps
+    truth, predicted = _distributions(truth, predicted)
+    if not len(truth):
+        return undefined("no rows")
+    return Score(float(_divergence(truth, np.maximum(predicted, tiny)).mean()))
+
+
+def js(truth: Array, predicted: Array) -> Score:
+    """Return the mean Jensen-Shannon divergence in nats, 0 to log 2, of distributions [n, d]."""
+    truth, predicted = _distributions(truth, predicted)
+    if not len(truth):
+        return undefined("no rows")
+    middle = (truth + predicted) / 2
+    both = _divergence(truth, middle) + _divergence(predicted, middle)
+    return Score(float((both / 2).mean()))
+
+
+def distribution(truth: Array, predicted: Array) -> dict[str, Score]:
+    """Return every metric of distributions [n, d] by name."""
+    return {"kl": kl(truth, predicted), "js": js(truth, predicted)}
+
+
+def _distributions(truth: Array, predicted: Array) -> tuple[Floats, Floats]:
+    """Return two matrices of distributions, validated, with sums of exactly 1."""
+    truth, predicted = np.asarray(truth, np.float64), np.asarray(predicted, np.float64)
+    validate_distribution(truth, predicted)
+    return (
+        truth / truth.sum(axis=1, keepdims=True),
+        predicted / predicted.sum(axis=1, keepdims=True),
+    )
+
+
+def _divergence(p: Floats, q: Floats) -> Floats:
+    """Return sum p log(p / q) of each row; what p never does costs nothing."""
+    return np.sum(p * np.log(np.where(p > 0, p, 1.0) / np.where(p > 0, q, 1.0)), axis=1)
 
 
 # --- shared --------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Recipes: what is done to a track's sound when it is decoded, as one short text in a table.
 
-A recipe stands in the table's `recipe` column (see DESIGN, "The wire"), so that augmented copies
+A recipe stands in the table's `recipe` column (docs/wire.md), so that augmented copies
 cost no disk: `pitch=+2`, `stretch=1.1`, `pitch=-2,stretch=1.1`. The fields of `Recipe` are the
 table of effects: each says its unit, its range and the value that changes nothing. A field's order
 is its order in the text; `mt_tools.sound.effects.apply` carries the recipe out.

@@ -38,6 +38,17 @@ def work(item: str) -> str:
             sys.exit(7)
         case "pid":
             return str(os.getpid())
+        case "pid+sleep":
+            time.sleep(float(rest))
+            return str(os.getpid())
+        case "cwd":
+            return os.getcwd()
+        case "lambda":  # a value that cannot travel
+            return lambda: item  # type: ignore[return-value]
+        case "deaf":  # to everything but SIGKILL, as a decoder that loops in C is
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            Path(rest).write_text(str(os.getpid()))
+            time.sleep(60)
         case "decode":
             raise DecodeError("cannot be read", "truncated")
         case "noise":

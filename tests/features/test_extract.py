@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mt_tools.errors import RowError
+from mt_tools.errors import RowError, UsageError
 from mt_tools.features.extract import excerpts, extract, fit_length
 from mt_tools.features.settings import PRESETS, FeatureSettings
 
@@ -74,6 +74,10 @@ def test_empty_wave_is_a_row_error() -> None:
         ("segment:10", 35.0, 10.0, 20.0, [(10.0, 10.0), (20.0, 10.0)]),
         ("segment:10", 35.0, 30.0, 20.0, [(30.0, 5.0)]),
         ("segment:10", 4.0, None, None, [(0.0, 4.0)]),
+        ("segment:10:5", 24.0, None, None, [(0.0, 10.0), (5.0, 10.0), (10.0, 10.0)]),
+        ("segment:10:5", 25.0, 2.0, None, [(2.0, 10.0), (7.0, 10.0), (12.0, 10.0)]),
+        ("segment:10:15", 35.0, None, None, [(0.0, 10.0), (15.0, 10.0)]),
+        ("segment:10:5", 4.0, None, None, [(0.0, 4.0)]),
     ],
 )
 def test_excerpts(
@@ -127,6 +131,7 @@ def test_fit_length_pads_at_the_end_and_cuts() -> None:
 # Bands and frames that the studies state (channels first where they keep stereo).
 SHAPES = {
     "choi2016": (96, 1366),
+    "choi2017": (96, 1360),
     "dj": (48, 1874),
     "agf": (128, 43),
     "seq": (96, 1366),
@@ -149,3 +154,35 @@ def test_presets_give_the_shapes_of_the_studies(name: str) -> None:
     if settings.summary == "none":
         assert features.shape[-1] == settings.frames_for(seconds)
         assert features.shape[-2] == settings.output_bands
+
+
+def test_the_waveform_as_a_feature(wave: np.ndarray) -> None:
+    """Networks of waveforms would get samples that were scaled, cut or mixed otherwise."""
+    np.testing.assert_array_equal(extract(wave, FeatureSettings(kind="wave")), wave[0])
+    stereo = np.concatenate([wave, -wave])
+    np.testing.assert_allclose(extract(stereo, FeatureSettings(kind="wave")), 0, atol=1e-7)
+    both = extract(stereo, FeatureSettings(kind="wave", channels="stereo"))
+    np.testing.assert_array_equal(both, stereo)
+    mel = FeatureSettings(kind="wave", n_fft=512, hop=100)
+    assert mel.compatible(FeatureSettings(kind="wave")) == []
+    assert FeatureSettings(kind="wave", sample_rate=8000).compatible(mel) == [
+        "sample_rate: got 8000, expected 22050"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "wave", "summary": "mean"}, "has no frames"),
+        ({"kind": "wave", "frames": 5}, "has no frames"),
+        ({"kind": "essentia"}, "--sample-rate 44100"),
+        ({"excerpt": "segment:10:0"}, "segment:S:H"),
+        ({"excerpt": "segment:10:5:5"}, "segment:S:H"),
+        ({"excerpt": "first:10:5"}, "segment:S:H"),
+        ({"excerpt": "segment:10:0.00001"}, "shorter than one sample"),
+    ],
+)
+def test_kinds_and_hops_that_cannot_be(settings: dict[str, Any], message: str) -> None:
+    """A setting without effect would look as if it had one."""
+    with pytest.raises(UsageError, match=message):
+        FeatureSettings(**settings)

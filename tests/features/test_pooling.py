@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from mt_tools.errors import RowError, UsageError
 from mt_tools.features.pooling import pool, pooled_parts, summarise
 
-SEGMENTS = np.arange(10, dtype=np.float32)[:, None] * [1, 10]
+SEGMENTS = np.arange(10, dtype=np.float32)[:, None] * np.array([1, 10], np.float32)
 
 
 def test_summaries_over_frames() -> None:
@@ -53,6 +56,54 @@ def test_concatenation_of_runs(segments: int, how: str, expected: list[float]) -
     np.testing.assert_allclose(vector[::2], expected)
     np.testing.assert_allclose(vector[1::2], 10 * np.array(expected))
     assert len(vector) == 2 * pooled_parts(how)
+
+
+VECTORS = arrays(
+    np.float32,
+    st.tuples(st.integers(1, 9), st.integers(1, 4)),
+    elements=st.floats(0, 100, width=32),
+)
+
+
+def test_maximum_and_generalised_mean() -> None:
+    """GeM of 1, 2 and 3 is the cube root of (1 + 8 + 27) / 3 = 12, by hand."""
+    np.testing.assert_array_equal(pool(-SEGMENTS, "max"), [0, 0])
+    np.testing.assert_array_equal(pool(SEGMENTS, "max"), [9, 90])
+    vectors = np.array([[1, 0], [2, 0], [3, 0]], np.float32)
+    np.testing.assert_allclose(pool(vectors, "gem"), [12 ** (1 / 3), 1e-6], rtol=1e-6)
+    # What is below the floor counts as the floor: a GeM of negative values is not a NaN.
+    np.testing.assert_allclose(pool(-vectors, "gem"), [1e-6, 1e-6], rtol=1e-6)
+
+
+@given(vectors=VECTORS, how=st.sampled_from(["mean", "mean+std", "max", "gem"]), seed=st.integers())
+def test_order_does_not_matter_where_none_is_kept(vectors: np.ndarray, how: str, seed: int) -> None:
+    """A track's vector would depend on the order of its segments."""
+    shuffled = np.random.default_rng(abs(seed)).permutation(vectors)
+    np.testing.assert_allclose(pool(shuffled, how), pool(vectors, how), rtol=1e-5, atol=1e-5)
+
+
+@given(vectors=VECTORS)
+def test_poolings_lie_where_they_should(vectors: np.ndarray) -> None:
+    """Mean <= GeM <= maximum; one segment pools to itself; parts put together are the mean."""
+    mean, gem, most = (pool(vectors, how) for how in ("mean", "gem", "max"))
+    assert (mean <= gem * (1 + 1e-5) + 1e-5).all()
+    assert (gem <= np.maximum(most, 1e-6) * (1 + 1e-5)).all()
+    np.testing.assert_array_equal(most, vectors.max(axis=0))
+    for how in ("mean", "max", "concat:1"):
+        np.testing.assert_array_equal(pool(vectors[:1], how), vectors[0])
+    thirds = pool(np.concatenate([vectors] * 3), "concat:3").reshape(3, -1)
+    np.testing.assert_allclose(thirds, [mean] * 3, rtol=1e-5, atol=1e-5)
+
+
+@given(vectors=VECTORS, parts=st.integers(1, 12))
+def test_concatenation_keeps_every_segment(vectors: np.ndarray, parts: int) -> None:
+    """A segment left out of every part would be a piece of the song that nobody hears."""
+    marked = np.eye(len(vectors), dtype=np.float32)
+    runs = pool(marked, f"concat:{parts}").reshape(parts, -1)
+    np.testing.assert_allclose(runs.sum(axis=1), 1, atol=1e-6)
+    assert (runs.sum(axis=0) > 0).all()
+    weights = runs @ np.arange(len(vectors))
+    assert (np.diff(weights) >= -1e-5).all()
 
 
 @pytest.mark.parametrize("how", ["median", "concat", "concat:", "concat:0", "concat:-1", ""])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 from mt_tools.errors import RunError
-from mt_tools.tables.atomic import AtomicFile, atomic
+from mt_tools.tables.atomic import AtomicFile, atomic, sweep
 
 
 def test_it_appears_at_the_end_with_the_usual_mode(tmp_path: Path) -> None:
@@ -78,3 +81,29 @@ def test_discard_is_safe_after_commit(tmp_path: Path) -> None:
     output.commit()
     output.discard()
     assert os.listdir(tmp_path) == ["t.bin"]
+
+
+KILLED = """
+import os, signal, sys
+from mt_tools.tables.atomic import AtomicFile
+file = AtomicFile(sys.argv[1])
+file.file.write(b"half")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_writer_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    """Every kill -9 would leave a hidden file for good, or a sweep cost a file being written."""
+    path, other = tmp_path / "t.parquet", tmp_path / "other.parquet"
+    for target in (path, other):
+        done = subprocess.run([sys.executable, "-c", KILLED, target], check=False)
+        assert done.returncode == -signal.SIGKILL
+    assert len(os.listdir(tmp_path)) == 2
+    with atomic(path) as file:
+        sweep(path)
+        file.write(b"new")
+    assert path.read_bytes() == b"new"
+    (left,) = set(os.listdir(tmp_path)) - {"t.parquet"}
+    sweep(other)
+    assert not (tmp_path / left).exists()
+    assert path.exists()

@@ -1,24 +1,37 @@
 """Worker processes: one bad file is one failed row, whatever it does to the process.
 
-Workers are pebble processes, so that a crash, a kill or a hang of one costs one row. They are
-started by a fork server, as forking a process that holds torch deadlocks. Each ignores SIGINT (the
-parent decides), uses one BLAS thread, keeps what C libraries print to fd 2 for the error message,
-and exits by itself when its parent is gone. Results come in input order for any number of jobs.
+Workers are started once, as they are needed, and shared by all streams of items of this process: a
+pass over the tracks begins at once, and several may be under way. A crash, a kill or a hang of a
+worker costs one row, and another takes its place. Workers are started by a fork server, as forking
+a process that holds torch deadlocks. Each ignores SIGINT (the parent decides), uses one BLAS
+thread, keeps what C libraries print to fd 2 for the error message, and exits by itself when its
+parent is gone. Results come in input order for any number of jobs.
+
+Each worker has a pipe of its own, and a thread here that waits on it. In pools whose workers share
+one pipe and its locks, a worker that is killed at the wrong moment stops all of them.
 """
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
 import os
+import pickle
 import signal
 import tempfile
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from mt_tools.errors import RowError, RunError, WorkerDied
@@ -28,6 +41,7 @@ Value = TypeVar("Value")
 
 TIMEOUT_SECONDS = 900.0
 IN_FLIGHT = 4  # tasks a worker: enough that none waits, few enough that memory stays small
+_MERCY_SECONDS = 3.0  # between asking a process to end and killing it
 
 
 @dataclass(frozen=True)
@@ -50,49 +64,34 @@ def ordered(
     """Apply `function` to every item in `jobs` workers; yield the outcomes in input order.
 
     `function` and the items are pickled, so `function` is one of a module. With `jobs` 0 all runs
-    in this process, without protection from crashes.
+    in this process, without protection from crashes. Streams of the same number of jobs share
+    their workers; one that is closed early stops what it has begun, and nothing else.
+    Raises `RunError` where no worker can be started, and what the function raises of that kind.
     """
     if jobs == 0:
         for item in items:
             yield _here(function, item)
         return
-    from pebble import ProcessPool
+    multiprocessing.forkserver.set_forkserver_preload([function.__module__])
+    pool = _pools.setdefault(jobs, _Pool(jobs))
+    folder = os.getcwd()
+    rest = iter(items)
+    waiting: deque[tuple[Item, _Task]] = deque()
 
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([function.__module__])
-    _start_servers()
-    pool = ProcessPool(max_workers=jobs, context=context, initializer=_start_worker)
+    def submit(count: int) -> None:
+        for item in itertools.islice(rest, count):
+            task = _Task((folder, function, item))
+            waiting.append((item, task))
+            pool.submit(task)
+
     try:
-        rest = iter(items)
-        waiting: deque[tuple[Item, Any]] = deque()
-
-        def submit(count: int) -> None:
-            for item in itertools.islice(rest, count):
-                try:
-                    task = pool.schedule(_in_worker, args=(function, item), timeout=TIMEOUT_SECONDS)
-                except RuntimeError as error:
-                    raise _broken(error) from error
-                waiting.append((item, task))
-
         submit(jobs * IN_FLIGHT)
         while waiting:
-            item, task = waiting.popleft()
-            yield _outcome(item, task)
+            waiting[0][1].exception()  # waits; if interrupted, the task is cancelled like the rest
+            yield _outcome(*waiting.popleft())
             submit(1)
-        pool.close()
     finally:
-        # `stop` ends the workers now: after a normal end they are idle, after an error unwanted.
-        pool.stop()
-        pool.join()
-
-
-def _start_servers() -> None:
-    """Start what starts the workers, deaf to the end of a terminal: the parent decides."""
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
-    try:
-        multiprocessing.forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        pool.cancel([task for _, task in waiting])
 
 
 def _here(function: Callable[[Item], Value], item: Item) -> Outcome[Item, Value]:
@@ -112,28 +111,13 @@ def _guarded(function: Callable[[Item], Value], item: Item) -> Value:
         raise _internal(error) from error
 
 
-def _outcome(item: Item, task: Any) -> Outcome[Item, Value]:
-    from concurrent.futures.process import BrokenProcessPool
-
-    from pebble import ProcessExpired
-
-    try:
+def _outcome(item: Item, task: _Task) -> Outcome[Item, Value]:
+    error = task.exception()
+    if error is None:
         return Outcome(item, task.result(), None)
-    except RowError as error:
+    if isinstance(error, RowError):
         return Outcome(item, None, error)
-    except RunError:
-        raise
-    except BrokenProcessPool as error:
-        raise _broken(error) from error
-    except ProcessExpired as error:
-        code = error.exitcode
-        name = signal.Signals(-code).name if code is not None and code < 0 else f"exit {code}"
-        return Outcome(item, None, WorkerDied(f"the worker process died ({name}) on this file"))
-    except TimeoutError:
-        message = f"no result after {TIMEOUT_SECONDS:.0f} s: the worker process was stopped"
-        return Outcome(item, None, WorkerDied(message, "timeout"))
-    except Exception as error:
-        return Outcome(item, None, _internal(error))
+    raise error
 
 
 def _internal(error: BaseException) -> RowError:
@@ -141,8 +125,190 @@ def _internal(error: BaseException) -> RowError:
     return RowError(f"unexpected {type(error).__name__}: {error}", "internal")
 
 
-def _broken(error: Exception) -> RunError:
-    return RunError(f"the worker processes died ({error}): try again with fewer --jobs")
+# What follows looks after the workers, from this process.
+
+# Held to change who works on what, and to start or count processes. It can be taken twice, as a
+# stream may be closed by the garbage collector at any moment.
+_lock = threading.RLock()
+_exiting = False
+
+
+class _Task(Future[Any]):
+    """What a worker is sent, and its result once there is one."""
+
+    def __init__(self, message: tuple[str, Callable[[Any], Any], Any]) -> None:
+        super().__init__()
+        self.message = message
+
+
+class _Pool:
+    """A number of workers, and the tasks that wait for one."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self.tasks: SimpleQueue[_Task] = SimpleQueue()
+        self.workers: list[_Worker] = []
+
+    def submit(self, task: _Task) -> None:
+        """Queue a task; each of the first ones brings a worker with it."""
+        self.tasks.put(task)
+        with _lock:
+            if len(self.workers) < self.jobs:
+                self.workers.append(_Worker(self.tasks))
+
+    def cancel(self, tasks: Sequence[_Task]) -> None:
+        """Drop tasks; a worker on one of them has cleaned up and ended when this returns."""
+        with _lock:
+            for task in tasks:
+                task.cancel()
+            busy = [worker for worker in self.workers if worker.task and worker.task.cancelled()]
+            processes = [worker.process for worker in busy if worker.process]
+        _end(processes)
+
+
+_pools: dict[int, _Pool] = {}
+
+
+class _Worker:
+    """A process, and the thread that gives it one task at a time; a dead process is replaced."""
+
+    def __init__(self, tasks: SimpleQueue[_Task]) -> None:
+        self.task: _Task | None = None
+        self.process: BaseProcess | None = None
+        self._tasks = tasks
+        self._connection: Connection | None = None
+        threading.Thread(target=self._follow, daemon=True).start()
+
+    def _follow(self) -> None:
+        while True:
+            self._fulfil(self._tasks.get())
+
+    def _fulfil(self, task: _Task) -> None:
+        if task.cancelled():
+            return
+        value: Any = None
+        error: Exception | None
+        try:
+            value, error = self._run(task)
+        except Exception as unforeseen:
+            error = unforeseen
+        with suppress(InvalidStateError):  # it has been cancelled
+            if error is None:
+                task.set_result(value)
+            else:
+                task.set_exception(error)
+
+    def _run(self, task: _Task) -> tuple[Any, Exception | None]:
+        """Let the process work on a task; return its value, or the error of its row."""
+        try:
+            message = pickle.dumps(task.message, pickle.HIGHEST_PROTOCOL)
+        except Exception as error:
+            return None, _internal(error)
+        connection = self._connected()
+        with _lock:
+            if task.cancelled():
+                return None, None
+            self.task = task
+        try:
+            connection.send_bytes(message)
+            if connection.poll(TIMEOUT_SECONDS):
+                answer: tuple[Any, Exception | None] = pickle.loads(connection.recv_bytes())
+                return answer
+            self._finish()
+            problem = f"no result after {TIMEOUT_SECONDS:.0f} s: the worker process was stopped"
+            return None, WorkerDied(problem, "timeout")
+        except (EOFError, OSError):
+            return None, _death(self._finish())
+        finally:
+            with _lock:
+                self.task = None
+            if task.cancelled():
+                self._finish()  # it has been asked to end, which may take a moment
+
+    def _connected(self) -> Connection:
+        """Return the way to the process, which is started where there is none."""
+        if self._connection is not None and self._connection.poll():
+            self._finish()  # one that waits sends nothing: it has died
+        if self._connection is None:
+            try:
+                self._start()
+            except (EOFError, OSError) as error:
+                self._finish()
+                raise RunError(
+                    f"a worker process could not be started ({str(error) or 'it ended at once'}): "
+                    "try again with fewer --jobs"
+                ) from error
+        assert self._connection is not None
+        return self._connection
+
+    def _start(self) -> None:
+        with _lock:
+            if _exiting:
+                raise OSError("the program ends")
+            _start_servers()
+            context = multiprocessing.get_context("forkserver")
+            self._connection, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs,), daemon=True)
+            try:
+                process.start()
+                self.process = process
+            finally:
+                theirs.close()
+        self._connection.recv_bytes()  # that it is ready
+
+    def _finish(self) -> int | None:
+        """End the process, where it has not ended by itself, and return its exit code."""
+        process, self.process = self.process, None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        if process is None:
+            return None
+        _end([process])
+        with _lock:
+            process.join()
+            return process.exitcode
+
+
+def _start_servers() -> None:
+    """Start what starts the workers, deaf to the end of a terminal: the parent decides."""
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
+    try:
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+
+def _end(processes: Sequence[BaseProcess]) -> None:
+    """Ask processes to end, wait until they have cleaned up, and kill those that do not hear."""
+    for process in processes:
+        process.terminate()
+    left = [process.sentinel for process in processes]
+    deadline = time.monotonic() + _MERCY_SECONDS
+    while left and (seconds := deadline - time.monotonic()) > 0:
+        ended = multiprocessing.connection.wait(left, seconds)
+        left = [sentinel for sentinel in left if sentinel not in ended]
+    for process in processes:
+        if process.sentinel in left:
+            process.kill()
+    while left:
+        ended = multiprocessing.connection.wait(left)
+        left = [sentinel for sentinel in left if sentinel not in ended]
+
+
+@atexit.register
+def _end_all() -> None:
+    global _exiting
+    with _lock:
+        _exiting = True
+        workers = [worker for pool in _pools.values() for worker in pool.workers]
+        processes = [worker.process for worker in workers if worker.process]
+    _end(processes)
+
+
+def _death(code: int | None) -> WorkerDied:
+    name = signal.Signals(-code).name if code is not None and code < 0 else f"exit {code}"
+    return WorkerDied(f"the worker process died ({name}) on this file")
 
 
 # What follows runs in the workers.
@@ -153,6 +319,27 @@ _busy = False
 
 class _Stopped(BaseException):
     """The parent ends this worker, which first cleans up what it was writing."""
+
+
+def _serve(connection: Connection) -> None:
+    """Work on what comes, until there is nobody to work for."""
+    _start_worker()
+    with suppress(EOFError, OSError):
+        connection.send_bytes(b"")  # ready
+        while True:
+            connection.send_bytes(_answer(connection.recv_bytes()))
+
+
+def _answer(message: bytes) -> bytes:
+    """Return the value of what was asked, or the error, pickled."""
+    try:
+        folder, function, item = pickle.loads(message)
+        os.chdir(folder)  # the parent may have moved since this process began
+        return pickle.dumps((_in_worker(function, item), None), pickle.HIGHEST_PROTOCOL)
+    except (RowError, RunError) as error:
+        return pickle.dumps((None, error))
+    except Exception as error:
+        return pickle.dumps((None, _internal(error)))
 
 
 def _start_worker() -> None:

@@ -9,19 +9,28 @@ from __future__ import annotations
 import numpy as np
 
 from mt_tools.errors import RowError
-from mt_tools.features.mel import Array, mel
+from mt_tools.features.descriptors import describe
+from mt_tools.features.mel import Array, mel, mix
 from mt_tools.features.mfcc import mfcc
 from mt_tools.features.pooling import summarise
 from mt_tools.features.settings import FeatureSettings
 
-_KINDS = {"mel": mel, "mfcc": mfcc}
+
+def _samples(wave: Array, settings: FeatureSettings) -> Array:
+    """Return the waveform itself: `[samples]`, or `[2, samples]` for `stereo`."""
+    mixed = mix(wave, settings.channels)
+    return mixed[0] if settings.channels == "mono" else mixed
+
+
+_KINDS = {"mel": mel, "mfcc": mfcc, "wave": _samples, "essentia": describe}
 
 
 def extract(wave: Array, settings: FeatureSettings) -> Array:
     """Return the features of one waveform.
 
     Shape: wave `[channels, samples]` at `settings.sample_rate` -> `[output_bands, frames]`, with
-    two channels in front for `stereo`; a `summary` gives one vector over channels and bands.
+    two channels in front for `stereo`; a `summary` gives one vector over channels and bands. The
+    kind `wave` gives `[samples]` or `[2, samples]`, `essentia` a vector.
     Raises `RowError` (`too-short`) for no samples, (`not-finite`) for samples that are not
     numbers.
     """
@@ -46,8 +55,9 @@ def excerpts(
     """Return the parts of a track to decode, each as (start, duration) in seconds.
 
     `start` and `duration` select a part of the track; the excerpt is taken inside it. Segments
-    follow one another without overlap, and the tail is dropped; a part shorter than the excerpt
-    is returned whole, for `fit_length` to pad. A duration of None means to the end of the track.
+    begin every `excerpt_hop` seconds (one behind the other where none is said), and a tail shorter
+    than a segment is dropped; a part shorter than the excerpt is returned whole, for `fit_length`
+    to pad. A duration of None means to the end of the track.
     Raises `RowError`: `too-short` where nothing is left after `start`, `no-length` where the
     excerpt depends on a length that is unknown (`length_seconds` None).
     """
@@ -78,10 +88,11 @@ def excerpts(
         return [(start + max(0.0, available - seconds) / 2, min(seconds, available))]
     # Counted in samples, so that 30 s hold twelve segments of 2.5 s whatever the rounding.
     rate = settings.sample_rate
-    count = round(available * rate) // round(seconds * rate)
-    if count == 0:
+    left_over = round(available * rate) - round(seconds * rate)
+    if left_over < 0:
         return [(start, available)]
-    return [(start + i * seconds, seconds) for i in range(count)]
+    hop = settings.excerpt_hop
+    return [(start + i * hop, seconds) for i in range(1 + left_over // round(hop * rate))]
 
 
 def fit_length(wave: Array, settings: FeatureSettings) -> Array:

@@ -34,7 +34,11 @@ class FeatureSettings:
     Raises `UsageError` for a value, or a combination of values, that cannot be computed.
     """
 
-    kind: str = setting("mel", "What to compute.", choices=("mel", "mfcc"))
+    kind: str = setting(
+        "mel",
+        "What to compute; wave is the waveform as it is, essentia a vector of descriptors.",
+        choices=("mel", "mfcc", "wave", "essentia"),
+    )
     sample_rate: int = setting(
         22050, "Rate in Hz that the audio is resampled to.", minimum=1, panel=_SPECTRUM
     )
@@ -131,7 +135,7 @@ class FeatureSettings:
     )
     excerpt: str = setting(
         "whole",
-        "Part of a track: whole, first:S, centre:S, or segment:S (all of S seconds each).",
+        "Part of a track: whole, first:S, centre:S, segment:S (all parts), or segment:S:HOP.",
         metavar="PART",
         panel=_SHAPE,
     )
@@ -180,7 +184,15 @@ class FeatureSettings:
             )
         if self.delta_width % 2 == 0:
             raise UsageError(f"delta_width must be odd, got {self.delta_width}")
-        if self.excerpt_samples == 0:
+        if self.kind == "essentia" and self.sample_rate != 44100:
+            raise UsageError(
+                f"Essentia describes sound at 44,100 Hz, got sample_rate {self.sample_rate}: say "
+                "--sample-rate 44100"
+            )
+        if self.kind in ("wave", "essentia") and (self.summary != "none" or self.frames):
+            raise UsageError(f"kind {self.kind} has no frames: leave out summary and frames")
+        hop = round(self.excerpt_hop * self.sample_rate)
+        if self.excerpt_samples == 0 or (self.excerpt_hop and not hop):
             raise UsageError(f"excerpt {self.excerpt!r} is shorter than one sample: make it longer")
 
     def to_json(self) -> dict[str, Any]:
@@ -239,7 +251,12 @@ class FeatureSettings:
     @property
     def excerpt_part(self) -> tuple[str, float]:
         """The excerpt as (`whole`, 0) or (`first`, `centre` or `segment`, seconds)."""
-        return _parse_excerpt(self.excerpt)
+        return _parse_excerpt(self.excerpt)[:2]
+
+    @property
+    def excerpt_hop(self) -> float:
+        """Seconds from the start of a segment to that of the next."""
+        return _parse_excerpt(self.excerpt)[2]
 
     @property
     def excerpt_seconds(self) -> float | None:
@@ -271,6 +288,8 @@ class FeatureSettings:
         del values["excerpt"], values["frames"]
         values["win_length"] = self.resolved_win_length
         values["fmax"] = self.resolved_fmax
+        if self.kind in ("wave", "essentia"):
+            return {name: values[name] for name in ("kind", "sample_rate", "channels")}
         without_effect = []
         if not self.centre:
             without_effect += ["pad"]
@@ -287,21 +306,26 @@ class FeatureSettings:
         return values
 
 
-def _parse_excerpt(text: str) -> tuple[str, float]:
-    """Split `first:30` into its kind and its seconds."""
+def _parse_excerpt(text: str) -> tuple[str, float, float]:
+    """Split `first:30` into its kind, its seconds, and the seconds from a segment to the next."""
     if text == "whole":
-        return "whole", 0.0
-    kind, _, number = text.partition(":")
+        return "whole", 0.0, 0.0
+    kind, *numbers = text.split(":")
     try:
-        seconds = float(number)
+        times = [float(number) for number in numbers]
     except ValueError:
-        seconds = math.nan
-    if kind not in EXCERPT_KINDS or not 0 < seconds < math.inf:
+        times = []
+    most = 2 if kind == "segment" else 1
+    if (
+        kind not in EXCERPT_KINDS
+        or not 1 <= len(times) <= most
+        or not all(0 < seconds < math.inf for seconds in times)
+    ):
         raise UsageError(
             f"excerpt {text!r}: expected whole, or first:S, centre:S, segment:S with S seconds "
-            "above 0, such as first:30"
+            "above 0, such as first:30, or segment:S:H with H seconds from one to the next"
         )
-    return kind, seconds
+    return kind, times[0], times[-1]
 
 
 def _validate_field(field: dataclasses.Field[Any], value: Any) -> None:
@@ -403,6 +427,21 @@ PRESETS: dict[str, Preset] = {
         ),
         "Kim et al. 2019, One deep music representation to rule them all?, section 3.1: "
         "2 x 128 x 216 for 2.5 s",
+    ),
+    # Kapre's layer inside the network (commit a3bde3e): power of 96 Slaney bands, frames around
+    # samples padded with zeros, decibels below the maximum. Theirs is the maximum of a batch.
+    "choi2017": Preset(
+        FeatureSettings(
+            sample_rate=12000,
+            n_fft=512,
+            hop=256,
+            bands=96,
+            reference="max",
+            excerpt="first:29",
+            frames=1360,
+        ),
+        "Choi et al. 2017, Transfer learning for music classification and regression tasks, "
+        "easy_feature_extraction.py: 96 x 1,360 for 29 s",
     ),
     # Stated: 20 coefficients with first and second differences, mean and standard deviation.
     # Ours: librosa 0.11's defaults at the study's 22.05 kHz, differences by Savitzky-Golay. The

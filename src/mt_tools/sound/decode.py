@@ -1,6 +1,6 @@
 """Decoding a part of an audio file to samples: cut, mixed, resampled and augmented.
 
-The order is DESIGN's: the part plus a margin, channels, resample, recipe, trim. With the margin,
+The order is: the part plus a margin, channels, resample, recipe, trim. With the margin,
 and with resampling begun at a frame that falls on a sample of the new rate, a part equals the same
 part cut from the whole (to 1e-5, found by trying); after a pitch or stretch recipe it does so in
 its spectrum only (see `sound.effects`). Times are on the unaugmented timeline.

@@ -54,7 +54,7 @@ def measure(file: BinaryIO) -> Stream | None:
     Reads the headers only, but all of them where the stream has no index.
     """
     end = file.seek(0, 2)
-    found = _find_frame(file, _end_of_tags(file))
+    found = _find_frame(file, end_of_tags(file))
     if found is None:
         return None
     start, first = found
@@ -81,7 +81,7 @@ def measure(file: BinaryIO) -> Stream | None:
     return Stream(False, samples / first.sample_rate, 0.0)
 
 
-def _end_of_tags(file: BinaryIO) -> int:
+def end_of_tags(file: BinaryIO) -> int:
     """Find where the ID3v2 tags at the beginning end; there may be several."""
     position = 0
     while True:

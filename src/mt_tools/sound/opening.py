@@ -1,10 +1,10 @@
 """Opening an audio file, and saying clearly why it cannot be opened.
 
 libsndfile reads MP3, FLAC, WAV, AIFF, AU, CAF, Ogg Vorbis and Opus; what it cannot read but ffmpeg
-can is handed over. libsndfile is silent about much that matters here (see DESIGN, "Decoding, as it
-really is"): it calls an empty or a text file missing, decodes a file that was cut short without a
-word, and ends an MP3 without an index wherever the first frame's bit rate suggests. So each file is
-looked at first, and a file whose container shows that its end is missing is refused as a whole.
+can is handed over. libsndfile is silent about much that matters here: it calls an empty or a text
+file missing, decodes a file that was cut short without a word, and ends an MP3 without an index
+wherever the first frame's bit rate suggests. So each file is looked at first, and a file whose
+container shows that its end is missing is refused as a whole.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class SndfileAudio:
 
     def __init__(self, source: Source) -> None:
         source = resolve(source)
-        with io.BytesIO(source) if isinstance(source, bytes) else _open(source) as file:
+        with io.BytesIO(source) if isinstance(source, bytes) else open_file(source) as file:
             head, size = _look_at(file)
             try:
                 self.file = soundfile.SoundFile(
@@ -190,7 +190,8 @@ def resolve(source: Source) -> str | bytes:
     return text_to_path(source) if isinstance(source, str) else os.fspath(source)
 
 
-def _open(path: str) -> BinaryIO:
+def open_file(path: str) -> BinaryIO:
+    """Open a regular file; raises `DecodeError` that says what is there instead."""
     try:
         kind = os.stat(path).st_mode
         if stat.S_ISREG(kind):

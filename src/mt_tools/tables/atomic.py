@@ -1,12 +1,16 @@
 """A file appears whole or not at all: written beside its place, flushed, renamed.
 
 Symbolic links are resolved, so that the link stays and its target changes. FIFOs and devices are
-written directly, since a rename would replace them.
+written directly, since a rename would replace them. What a writer that was killed left behind is
+told from what is being written by its lock, which ends with the process.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import glob
+import hashlib
 import os
 import secrets
 import stat
@@ -29,7 +33,7 @@ class AtomicFile:
         self.target = Path(os.path.realpath(path))
         self.direct = is_direct(path)
         # The ending stays last: writers of audio and tables choose the format by it.
-        name = f".mt-{secrets.token_hex(6)}.tmp{self.target.suffix}"
+        name = f"{_beginning(self.target)}{secrets.token_hex(6)}.tmp{self.target.suffix}"
         self.temporary = self.target.with_name(name)
         if self.target.is_dir():
             raise RunError(f"cannot write {os.fspath(path)}: it is a folder; name a file")
@@ -38,6 +42,8 @@ class AtomicFile:
                 self.file: BinaryIO = open(path, "wb")  # noqa: SIM115
                 return
             self.file = open(self.temporary, "xb")  # noqa: SIM115
+            with contextlib.suppress(OSError):  # of a file system without locks nothing is swept
+                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if self.target.exists():
                 os.fchmod(self.file.fileno(), stat.S_IMODE(self.target.stat().st_mode))
         except OSError as error:
@@ -74,3 +80,18 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         output.commit()
     finally:
         output.discard()
+
+
+def sweep(path: str | os.PathLike[str]) -> None:
+    """Remove what writers of this file that were killed in the middle have left beside it."""
+    target = Path(os.path.realpath(path))
+    for left in target.parent.glob(f"{_beginning(target)}*.tmp{glob.escape(target.suffix)}"):
+        with contextlib.suppress(OSError), open(left, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
+
+
+def _beginning(target: Path) -> str:
+    """Return how the temporary names of a file begin: by its own name, which may be too long."""
+    name = hashlib.sha256(os.fsencode(target.name)).hexdigest()
+    return f".mt-{name[:8]}-"

@@ -3,8 +3,7 @@
 Goal: a file that holds everything about a model, that no pickle is needed for, and that has the
 same bytes whenever it has the same content.
 
-Source: the safetensors format (github.com/huggingface/safetensors); DESIGN, "A model is one
-`.safetensors` file".
+Source: the safetensors format (github.com/huggingface/safetensors).
 
 Conventions: the document is the value of the one metadata key `mt`, since several keys are stored
 in a new order each time. It is JSON with sorted keys, in which a number that is not finite is null.

@@ -37,7 +37,9 @@ def step(command: str, settings: dict[str, Any], inputs: Iterable[str | Path] = 
 
 def _portable(value: Any) -> Any:
     """Return a setting without where it lies on this machine: `/home/me/a.npz` is `a.npz`."""
-    return re.sub(r"(^|=)~?/.*/", r"\1", value) if isinstance(value, str) else value
+    if isinstance(value, list):
+        return [_portable(item) for item in value]
+    return re.sub(r"(^|[=:])~?/.*/", r"\1", value) if isinstance(value, str) else value
 
 
 def _is_regular(path: str | Path) -> bool:
