@@ -9,17 +9,23 @@ import pytest
 import scipy.special
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_class_weight
 
 from mt_tools.errors import UsageError
 from mt_tools.tasks.kinds import (
     KINDS,
     Kind,
+    constant_loss,
     decide,
     encode,
+    head,
     labelled,
     make_task,
     outputs,
+    outside,
     parse_task,
+    predictable,
+    prediction_type,
     scores,
     unusable,
 )
@@ -36,6 +42,16 @@ def column(*values: object) -> np.ndarray:
 def everything(values: np.ndarray) -> np.ndarray:
     """Mark all rows as training rows."""
     return np.ones(len(values), dtype=bool)
+
+
+EXAMPLES = {
+    "multiclass": column("a", "b"),
+    "multilabel": column(["a"], []),
+    "regression": np.array([1.0, 2.0], np.float32),
+    "ordinal": np.array([1.0, 2.5, 4.0]),
+    "distribution": np.array([[0.25, 0.75], [1.0, 0.0]], np.float32),
+    "same-track": column("x", "y", "x"),
+}
 
 
 class TestMakeTask:
@@ -57,6 +73,7 @@ class TestMakeTask:
             (column(np.array(["rock"], dtype=object), None), "multilabel"),
             (np.array([1.0, np.nan, 2.0]), "regression"),
             (np.array([1, 2]), "regression"),
+            (np.array([[0.5, 0.5], [1, 0], [np.nan, np.nan]], np.float32), "distribution"),
         ],
     )
     def test_kind_follows_the_column(self, values: np.ndarray, kind: str) -> None:
@@ -86,11 +103,23 @@ class TestMakeTask:
 
     def test_a_task_is_json(self) -> None:
         """The task could not be written into the model file."""
-        for values in (column("a", "b"), column(["a"], []), np.array([1.0, 2.0], np.float32)):
-            task = make_task("t", None, values, everything(values), weight=2)
+        for kind, values in EXAMPLES.items():
+            task = make_task(
+                "t", kind, values, everything(values), weight=2, class_weight="balanced"
+            )
             assert json.loads(json.dumps(task)) == task
             assert sorted(task) == sorted(
-                ["name", "kind", "vocabulary", "thresholds", "mean", "std", "weight"]
+                [
+                    "name",
+                    "kind",
+                    "vocabulary",
+                    "thresholds",
+                    "mean",
+                    "std",
+                    "scale",
+                    "class_weights",
+                    "weight",
+                ]
             )
 
     @pytest.mark.parametrize(
@@ -109,7 +138,16 @@ class TestMakeTask:
             ("ordinal!", column("a", "b"), "expected one of multiclass"),
             (None, column("a", ["b"]), "is no label"),
             (None, column([0.1, 0.9], [0.5, 0.5]), "is no label"),
-            (None, np.zeros((2, 3)), "is no label"),
+            (None, np.zeros((2, 3), dtype=int), "is no label"),
+            (None, np.zeros((2, 3)), "none of the 2 labelled training rows is a distribution"),
+            (None, np.full((2, 2), 0.5), "the same distribution"),
+            (None, np.full((2, 2), np.nan), "all 2 rows are unlabelled"),
+            ("ordinal", column("low", "high"), r"lowest first.*--vocab label=FILE"),
+            ("ordinal", np.array([2.0, 2.0]), "one class, '2'; ordinal needs two"),
+            ("ordinal", np.array([2.0, np.inf]), "ordinal needs finite numbers"),
+            ("ordinal", column(["a"], ["b"]), "ordinal needs numbers or strings"),
+            ("same-track", column("a", "a"), "belong together"),
+            ("same-track", column(["a"]), "same-track needs strings or numbers"),
         ],
     )
     def test_what_cannot_be_learned_is_refused(
@@ -249,11 +287,291 @@ class TestDecide:
 
     def test_no_rows(self) -> None:
         """An empty batch would stop a stream."""
-        for values in (column("a", "b"), column(["a", "b"]), np.array([1.0, 2.0])):
-            task = make_task("t", None, values, everything(values))
+        for kind, values in EXAMPLES.items():
+            task = make_task("t", kind, values, everything(values))
+            assert len(encode(task, values[:0])[1]) == 0
+            if not predictable(task):
+                continue
             empty = scores(task, np.zeros((0, outputs(task))))
             assert len(decide(task, empty)) == 0
-            assert len(encode(task, values[:0])[1]) == 0
+
+
+class TestVocabulary:
+    """`--vocab`: outputs and their order are given."""
+
+    def test_it_fixes_outputs_and_order(self) -> None:
+        """Two models of one vocabulary would not have the same outputs."""
+        words = ["rock", "jazz", "folk"]
+        values = column("jazz", "rock", "metal", None, "metal")
+        task = make_task("genre", None, values, everything(values), vocabulary=words)
+        targets, mask = encode(task, values)
+        assert (task["vocabulary"], outputs(task)) == (words, 3)
+        np.testing.assert_array_equal(targets, [1, 0, 0, 0, 0])
+        np.testing.assert_array_equal(mask, [True, True, False, False, False])
+        assert unusable(task, values) == 2
+        assert outside(task, values) == {"metal": 2}
+
+    def test_tags_outside_are_ignored_and_counted(self) -> None:
+        """A top-50 vocabulary would drop every track that has another tag too."""
+        values = column(["a", "x"], ["y", "x"], [], None)
+        task = make_task("mood", None, values, everything(values), vocabulary=["b", "a"])
+        targets, mask = encode(task, values)
+        np.testing.assert_array_equal(targets, [[0, 1], [0, 0], [0, 0], [0, 0]])
+        np.testing.assert_array_equal(mask, [True, True, True, False])
+        assert outside(task, values) == {"x": 2, "y": 1}
+        assert unusable(task, values) == 0
+
+    def test_components_have_names(self) -> None:
+        """A factor's mix would be predicted by number where its makers named it."""
+        values = np.array([[0.25, 0.75], [0.5, 0.5]], np.float32)
+        task = make_task("plsa", None, values, everything(values), vocabulary=["calm", "loud"])
+        assert decide(task, values).tolist() == ["loud", "calm"]
+        assert outside(task, values) == {}
+        plain = make_task("plsa", None, values, everything(values))
+        assert plain["vocabulary"] == ["0", "1"]
+
+    @pytest.mark.parametrize(
+        ("kind", "values", "words", "message"),
+        [
+            ("multiclass", column("a", "b"), ["a", "b", "a"], "a stands twice"),
+            ("multiclass", column("a", "b"), ["a"], "two words or more"),
+            ("multiclass", column("a", "b"), ["A", "B"], "they have a, b: spell"),
+            ("multilabel", column(["a"]), ["b"], "no training row has a label"),
+            ("regression", np.array([1.0, 2.0]), ["1", "2"], "has no vocabulary"),
+            ("distribution", EXAMPLES["distribution"], ["a", "b", "c"], "the column has 2"),
+            ("ordinal", np.array([1.0, 2.0]), ["low", "high"], "holds numbers"),
+            ("ordinal", np.array([1.0, 2.0]), ["1", "2", "2.0"], "2 stands twice"),
+        ],
+    )
+    def test_mistakes(self, kind: str, values: np.ndarray, words: list[str], message: str) -> None:
+        """A misspelt vocabulary would train a head that no label reaches."""
+        with pytest.raises(UsageError, match=message):
+            make_task("label", kind, values, everything(values), vocabulary=words)
+
+
+class TestScale:
+    """`--target-scale`."""
+
+    @pytest.mark.parametrize(
+        ("scale", "targets"),
+        [("standard", [-1.0, 1.0, 3.0]), ("minmax", [0.0, 1.0, 2.0]), ("raw", [2.0, 6.0, 10.0])],
+    )
+    def test_learned_on_one_scale_and_reported_in_units(
+        self, scale: str, targets: list[float]
+    ) -> None:
+        """A study's target scale could not be repeated, or a prediction would be in its scale."""
+        values = np.array([2.0, 6.0, 10.0])  # the third is no training row
+        task = make_task("energy", None, values, np.array([True, True, False]), scale=scale)
+        got, _ = encode(task, values)
+        np.testing.assert_allclose(got, targets, rtol=1e-6)
+        np.testing.assert_allclose(scores(task, got[:, None]), values, rtol=1e-6)
+        assert task["scale"] == scale
+
+    def test_a_wrong_name_is_answered(self) -> None:
+        """A mistyped scale would be taken for another."""
+        values = np.array([1.0, 2.0])
+        with pytest.raises(UsageError, match="expected one of standard, minmax, raw"):
+            make_task("t", None, values, everything(values), scale="minimax")
+        with pytest.raises(UsageError, match="expected one of none, balanced"):
+            make_task("t", None, values, everything(values), class_weight="even")
+
+
+class TestClassWeights:
+    """`--class-weight balanced`."""
+
+    @pytest.mark.parametrize("kind", ["multiclass", "ordinal"])
+    def test_balanced_is_that_of_scikit_learn(self, kind: str) -> None:
+        """Rare classes would weigh something else than in every other tool."""
+        labels = np.repeat(["a", "b", "c"], [7, 2, 1])
+        words = ["c", "a", "b"]
+        values = column(*labels, None)
+        task = make_task(
+            "t", kind, values, everything(values), vocabulary=words, class_weight="balanced"
+        )
+        expected = compute_class_weight("balanced", classes=np.array(words), y=labels)
+        np.testing.assert_allclose(task["class_weights"], expected, rtol=1e-12)
+
+    def test_a_class_without_rows_does_not_weigh_on_the_others(self) -> None:
+        """A class that only the vocabulary knows would make the weights infinite."""
+        values = column("a", "a", "b")
+        task = make_task(
+            "t", None, values, everything(values),
+            vocabulary=["a", "b", "never"], class_weight="balanced",
+        )  # fmt: skip
+        np.testing.assert_allclose(task["class_weights"], [3 / 4, 3 / 2, 1.0])
+
+    def test_positive_rows_weigh_as_much_as_negative_ones(self) -> None:
+        """A rare tag would be learned as never."""
+        values = column(["a", "b"], ["b"], ["b"], ["b"], None)
+        task = make_task("t", None, values, everything(values), class_weight="balanced")
+        # a: one of four. b: every row, nothing to balance.
+        assert task["class_weights"] == [3.0, 1.0]
+        numbers = EXAMPLES["regression"]
+        plain = make_task("t", None, numbers, everything(numbers), class_weight="balanced")
+        assert plain["class_weights"] is None
+
+
+class TestOrdinal:
+    """Classes in an order."""
+
+    def test_numbers_are_in_order_of_size(self) -> None:
+        """Energy 100 would come between 1 and 20, as words do."""
+        values = np.array([20.0, np.nan, 1.0, 100.0, 2.5, 20.0])
+        task = make_task("energy", "ordinal", values, everything(values))
+        assert task["vocabulary"] == ["1", "2.5", "20", "100"]
+        assert outputs(task) == 3
+        targets, mask = encode(task, values)
+        np.testing.assert_array_equal(targets, [2, 0, 0, 3, 1, 2])
+        np.testing.assert_array_equal(mask, labelled(values))
+        assert outside(task, np.array([1.0, 7.0])) == {"7": 1}
+
+    def test_words_are_in_the_order_given(self) -> None:
+        """Levels would be ordered by the alphabet: high, low, middle."""
+        values = column("low", "high", "middle", "other")
+        words = ["low", "middle", "high"]
+        task = make_task("level", "ordinal", values, everything(values), vocabulary=words)
+        np.testing.assert_array_equal(encode(task, values)[0], [0, 2, 1, 0])
+        numbers = np.array([3.0, 1.0])
+        task = make_task(
+            "level", "ordinal", numbers, everything(numbers), vocabulary=["3", "2", "1.0"]
+        )
+        assert task["vocabulary"] == ["3", "2", "1"]
+        np.testing.assert_array_equal(encode(task, numbers)[0], [0, 2])
+
+    def test_probabilities_by_hand(self) -> None:
+        """Scores of classes would not be what the outputs mean."""
+        values = np.array([1.0, 2.0, 3.0, 4.0])
+        task = make_task("t", "ordinal", values, everything(values))
+        # P(y > 1) = 1/2, P(y > 2 | y > 1) = 3/4, P(y > 3 | y > 2) = 1/4
+        logits = np.log([[1.0, 3.0, 1 / 3]])
+        expected = [[1 / 2, 1 / 2 * 1 / 4, 3 / 8 * 3 / 4, 3 / 8 * 1 / 4]]
+        np.testing.assert_allclose(scores(task, logits), expected, rtol=1e-6)
+
+    def test_any_outputs_make_consistent_probabilities(self) -> None:
+        """A class would get a negative probability, as with independent thresholds."""
+        values = np.arange(6.0)
+        task = make_task("t", "ordinal", values, everything(values))
+        logits = np.random.default_rng(0).normal(0, 40, (500, 5))
+        got = scores(task, logits)
+        assert (got >= 0).all()
+        np.testing.assert_allclose(got.sum(axis=1), 1.0, atol=1e-6)
+
+    def test_the_decision_is_the_nearest_in_expectation(self) -> None:
+        """A guess between two far camps would take a side: many steps wrong half of the time."""
+        values = np.array([1.0, 2.0, 3.0])
+        task = make_task("t", "ordinal", values, everything(values))
+        chances = np.random.default_rng(1).dirichlet(np.ones(3), size=200)
+        chances = np.concatenate([chances, [[0.4, 0.25, 0.35], [0.6, 0.0, 0.4]]])
+        place = np.arange(3)
+        distance = (chances[:, None, :] * np.abs(place[:, None] - place)).sum(axis=2)
+        expected = [task["vocabulary"][step] for step in distance.argmin(axis=1)]
+        assert decide(task, chances).tolist() == expected
+        assert decide(task, chances)[-2:].tolist() == ["2", "1"]
+        assert decide(task, np.full((1, 3), np.nan)).tolist() == [None]
+
+
+class TestDistribution:
+    """Rows that sum to 1."""
+
+    def test_rows_that_are_none_are_masked_and_counted(self) -> None:
+        """A vector that is no distribution would be learned as one."""
+        nothing = [np.nan, np.nan]
+        values = np.array(
+            [[0.25, 0.75], nothing, [-0.5, 1.5], [0.3, 0.6], [0.5005, 0.5], [0.5, np.nan]],
+            np.float32,
+        )
+        task = make_task("mix", None, values, everything(values))
+        targets, mask = encode(task, values)
+        np.testing.assert_array_equal(mask, [True, False, False, False, True, False])
+        assert unusable(task, values) == 3
+        np.testing.assert_allclose(targets[[0, 4]].sum(axis=1), 1.0, atol=1e-7)
+        assert not targets[~mask].any()
+        assert (targets.dtype, outputs(task)) == (np.float32, 2)
+
+    def test_another_length_is_refused(self) -> None:
+        """A mix of other factors would be scored against this one's."""
+        values = EXAMPLES["distribution"]
+        task = make_task("mix", None, values, everything(values))
+        with pytest.raises(UsageError, match="got vectors of 3, expected 2"):
+            encode(task, np.full((1, 3), 1 / 3, np.float32))
+        assert not encode(task, column(None, None))[1].any()
+
+
+class TestPairs:
+    """Rows that belong together."""
+
+    def test_codes_are_equal_where_rows_belong_together(self) -> None:
+        """Two crops of a track would be told apart, or two tracks taken for one."""
+        values = column("b", "a", None, "b", "c")
+        task = make_task("origin", "same-track", values, everything(values))
+        codes, mask = encode(task, values)
+        np.testing.assert_array_equal(mask, [True, True, False, True, True])
+        assert codes[0] == codes[3]
+        assert len(set(codes[[0, 1, 4]])) == 3
+        assert codes.dtype == np.int64
+
+    def test_it_predicts_nothing_of_one_track(self) -> None:
+        """mt-tag would write a score that means nothing."""
+        task = make_task("o", "same-track", column("a", "b"), np.ones(2, dtype=bool))
+        assert not predictable(task)
+        assert head(task) == {"outputs": 2, "activation": "softmax", "pair": True}
+        for function in (scores, decide):
+            with pytest.raises(ValueError, match="pairs of tracks"):
+                function(task, np.zeros((1, 2)))
+        with pytest.raises(ValueError, match="pairs of tracks"):
+            prediction_type(task)
+
+
+def test_heads_and_predictions_of_every_kind() -> None:
+    """A head would be made with another activation than its outputs have, or a column mistyped."""
+    expected = {
+        "multiclass": (2, "softmax", "string"),
+        "multilabel": (1, "sigmoid", "strings"),
+        "regression": (1, "identity", "number"),
+        "ordinal": (2, "sigmoid", "string"),
+        "distribution": (2, "softmax", "string"),
+    }
+    for kind, (width, activation, column_kind) in expected.items():
+        task = make_task("t", kind, EXAMPLES[kind], everything(EXAMPLES[kind]))
+        assert head(task) == {"outputs": width, "activation": activation, "pair": False}
+        assert prediction_type(task) == column_kind
+
+
+class TestConstantLoss:
+    """The loss of knowing only the labels."""
+
+    def of(self, kind: str, values: np.ndarray, **options: str) -> float:
+        """Return the constant loss of a column whose rows are all training rows."""
+        task = make_task("t", kind, values, everything(values), **options)
+        return constant_loss(task, *encode(task, values))
+
+    def test_by_hand(self) -> None:
+        """Weighting by the prior would be by another number than the constant predictor's loss."""
+        log = np.log
+        classes = column("a", "a", "a", "b", None)
+        prior = -(0.75 * log(0.75) + 0.25 * log(0.25))
+        assert self.of("multiclass", classes) == pytest.approx(prior)
+        assert self.of("ordinal", np.array([1.0, 1, 1, 7])) == pytest.approx(prior)
+        # Balanced classes weigh alike: a fair coin.
+        assert self.of("multiclass", classes, class_weight="balanced") == pytest.approx(log(2))
+        tagged = column(["a", "b"], ["b"], [], [])
+        assert self.of("multilabel", tagged) == pytest.approx((prior + log(2)) / 2)
+        # With a's one positive counting three times, half of a mass of 6/4 is right by chance.
+        balanced = self.of("multilabel", tagged, class_weight="balanced")
+        assert balanced == pytest.approx((6 / 4 * log(2) + log(2)) / 2)
+        numbers = np.array([1.0, 3.0, np.nan, 8.0])
+        assert self.of("regression", numbers) == pytest.approx(1.0, rel=1e-6)
+        assert self.of("regression", numbers, scale="raw") == pytest.approx(26 / 3)
+        mixes = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
+        assert self.of("distribution", mixes) == pytest.approx(log(2))
+        assert self.of("same-track", column("a", "b")) == pytest.approx(log(2))
+
+    def test_nothing_to_tell_apart_is_refused(self) -> None:
+        """A weight of one over zero would turn the model into NaN."""
+        task = make_task("t", None, column(["a"], ["a"]), np.ones(2, dtype=bool))
+        for mask in (np.ones(2, dtype=bool), np.zeros(2, dtype=bool)):
+            with pytest.raises(UsageError, match="nothing to tell apart"):
+                constant_loss(task, np.ones((2, 1), np.float32), mask)
 
 
 tags = st.text(max_size=3)
@@ -315,6 +633,7 @@ class TestParseTask:
             ("genre:0.5", ("genre", None, 0.5)),
             ("genre:multiclass:2", ("genre", "multiclass", 2.0)),
             ("regression", ("regression", None, 1.0)),
+            ("origin:same-track", ("origin", "same-track", 1.0)),
         ],
     )
     def test_forms(self, text: str, parsed: tuple[str, str | None, float]) -> None:

@@ -3,16 +3,21 @@
 Goal: rows that lack a label for one task teach the others. A masked row takes no part in the
 task's loss, so its gradient through that head is exactly zero, not merely small.
 
-Source: DESIGN, "Tasks"; the weighted sum of the tasks' losses is what the DJ study asks for as
-future work, since its 23-way loss dominated.
+Source: the weighted sum of the tasks' losses is what the DJ study asks for as future work, since
+its 23-way loss dominated. The ordinal loss is that of `tasks.kinds`: the
+negative log likelihood of the class, hence as large as a cross-entropy.
 
 Conventions: logits are [n, outputs]; targets and masks are those of `tasks.kinds.encode`, as
-tensors. Adding a kind is one row in `LOSSES` beside its row in `tasks.kinds.KINDS`.
+tensors, but for a task of pairs, whose logits compare two inputs and whose targets say whether they
+belong together (int64, 0 or 1). Adding a kind is one row in `LOSSES` beside its row in
+`tasks.kinds.KINDS`. Losses are computed in float32 at least. Nothing here waits for the device: a
+row is masked by filling, not by choosing, whose size only the device knows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -20,51 +25,128 @@ from torch.nn import functional
 
 from mt_tools.tasks.kinds import Task
 
+Number = float | Tensor
 
-def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+
+def _cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
     """Softmax cross-entropy in nats."""
-    return functional.cross_entropy(logits, targets, reduction="none")
+    return functional.cross_entropy(logits, targets, weights, reduction="none")
 
 
-def _binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+def _binary_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
     """Sigmoid cross-entropy in nats, mean over the tags: as large for 5 tags as for 50."""
-    return functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(1)
+    return functional.binary_cross_entropy_with_logits(
+        logits, targets, pos_weight=weights, reduction="none"
+    ).mean(1)
 
 
-def _squared_error(logits: Tensor, targets: Tensor) -> Tensor:
-    """Squared error on standardised targets: the constant predictor has 1."""
+def _squared_error(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """Squared error in the task's scale: on standardised targets the constant predictor has 1."""
     return (logits[:, 0] - targets).square()
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+def _ordinal(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """-log P(y): an output k, asked only of those who reach it, says whether y is above k."""
+    steps = torch.arange(logits.shape[1], device=logits.device)
+    place = targets[:, None]
+    errors = functional.binary_cross_entropy_with_logits(
+        logits, (place > steps).to(logits.dtype), reduction="none"
+    )
+    rows = errors.masked_fill(place < steps, 0.0).sum(1)
+    return rows if weights is None else rows * weights[targets]
+
+
+def _divergence(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """Kullback-Leibler divergence in nats of the softmax from the target distribution."""
+    return functional.kl_div(logits.log_softmax(dim=1), targets, reduction="none").sum(1)
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
     "multiclass": _cross_entropy,
     "multilabel": _binary_cross_entropy,
     "regression": _squared_error,
+    "ordinal": _ordinal,
+    "distribution": _divergence,
+    "same-track": _cross_entropy,
 }
-"""Loss of each row [n], by kind."""
+"""Loss of each row [n], by kind; the last argument are the task's class weights, or None."""
+
+_WEIGHTED_MEAN = ("multiclass", "ordinal")
+"""Kinds whose rows weigh what their classes do, as in torch's and scikit-learn's weighted losses.
+
+The positive weights of tags change the loss of a row, and the rows count alike.
+"""
 
 
-def masked_loss(kind: str, logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+def masked_loss(
+    task: Task, logits: Tensor, targets: Tensor, mask: Tensor, count: Number | None = None
+) -> Tensor:
     """Return the mean loss over the rows where `mask` [n] is true; zero when there is none.
 
-    Without a labelled row the result still depends on `logits`, with a gradient of exactly zero.
+    The mean is the sum over `loss_count`, or over `count`, the same number over all the parts of a
+    batch that is computed in parts. Without a labelled row the result still depends on `logits`,
+    with a gradient of exactly zero.
     """
-    rows = LOSSES[kind](logits[mask], targets[mask])
-    return rows.sum() / max(rows.numel(), 1)
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
+    # Before the loss: a row that is masked may hold anything, infinities too.
+    logits = logits.masked_fill(~mask[:, None], 0.0)
+    wanted = targets.masked_fill(~(mask if targets.dim() == 1 else mask[:, None]), 0)
+    rows = LOSSES[task["kind"]](logits, wanted, _weights(task, logits))
+    divisor = loss_count(task, targets, mask) if count is None else count
+    if isinstance(divisor, Tensor):
+        divisor = torch.where(divisor > 0, divisor, torch.ones_like(divisor))
+    else:
+        divisor = divisor if divisor > 0 else 1.0
+    return rows.masked_fill(~mask, 0.0).sum() / divisor
+
+
+def loss_count(task: Task, targets: Tensor, mask: Tensor) -> Tensor:
+    """Return what the mean of `masked_loss` divides by: the labelled rows, or their weights' sum.
+
+    It is a number on the targets' device. The sum over the parts of a batch is that of the batch.
+    """
+    if task["kind"] in _WEIGHTED_MEAN and task.get("class_weights"):
+        like = torch.empty((), dtype=torch.float32, device=targets.device)
+        weights = _weights(task, like)
+        assert weights is not None
+        return weights[targets.masked_fill(~mask, 0)].masked_fill(~mask, 0.0).sum()
+    return mask.sum()
 
 
 def total_loss(
     logits: Mapping[str, Tensor],
     targets: Mapping[str, tuple[Tensor, Tensor]],
     tasks: Sequence[Task],
+    weights: Mapping[str, Number] | None = None,
+    counts: Mapping[str, Number] | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the sum of the tasks' losses by their weights, and each task's own loss.
 
-    `targets` maps a task's name to its targets and mask.
+    `targets` maps a task's name to its targets and mask; `weights` stand in the place of the tasks'
+    own, `counts` are those of `masked_loss`.
     """
     parts = {
-        task["name"]: masked_loss(task["kind"], logits[task["name"]], *targets[task["name"]])
+        task["name"]: masked_loss(
+            task,
+            logits[task["name"]],
+            *targets[task["name"]],
+            count=None if counts is None else counts[task["name"]],
+        )
         for task in tasks
     }
-    total = torch.stack([task["weight"] * parts[task["name"]] for task in tasks]).sum()
+    pulls = {task["name"]: task["weight"] for task in tasks} if weights is None else weights
+    total = torch.stack([pulls[name] * part for name, part in parts.items()]).sum()
     return total, parts
+
+
+def _weights(task: Task, like: Tensor) -> Tensor | None:
+    """Return the task's class weights in the type and on the device of another tensor."""
+    values = task.get("class_weights")
+    return None if values is None else _kept(tuple(values), like.dtype, like.device)
+
+
+@lru_cache(maxsize=64)
+def _kept(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Make a tensor of class weights once, not anew at every step."""
+    return torch.tensor(values, dtype=dtype, device=device)
