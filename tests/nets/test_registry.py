@@ -15,7 +15,9 @@ from mt_tools.nets.registry import (
     MSD_TAGS,
     WEIGHTS,
     architecture,
+    network,
     weights,
+    weights_name,
 )
 
 
@@ -55,6 +57,22 @@ def test_a_wrong_name_is_answered_with_right_ones(wrong: str, hint: str) -> None
         weights(wrong)
     with pytest.raises(UsageError, match="did you mean mlp"):
         architecture("mpl")
+
+
+def test_names_of_networks_and_their_weights() -> None:
+    """`arch.weights` would not be understood, or give another network's weights."""
+    assert network("crnn-choi") == ("crnn-choi", "")
+    assert network("crnn-choi.msd") == ("crnn-choi", "crnn-msd")
+    assert network("compact-choi.msd-per-clip") == ("compact-choi", "compact-msd-per-clip")
+    assert weights_name("cnn-choi.msd") == weights_name("cnn-msd") == "cnn-msd"
+    assert weights("cnn-choi.msd") is WEIGHTS["cnn-msd"]
+    assert len({(row.arch, row.tag) for row in WEIGHTS.values()}) == len(WEIGHTS)
+    with pytest.raises(
+        UsageError, match=r"unknown network 'crnn-choi.mds': did you mean crnn-choi"
+    ):
+        network("crnn-choi.mds")
+    with pytest.raises(UsageError, match=r"unknown network 'crnn-msd'"):
+        network("crnn-msd")
 
 
 def test_the_registry_loads_without_torch() -> None:

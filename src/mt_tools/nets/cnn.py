@@ -11,6 +11,7 @@ Images are laid out channels-last inside, which the CPU's convolutions are faste
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import cast
 
@@ -18,14 +19,15 @@ import torch
 from torch import Tensor, nn
 
 from mt_tools.errors import UsageError
-from mt_tools.nets.body import Body, as_images, image_shape, standardised
+from mt_tools.nets.body import Body, Images, image_shape
 
 
 class Cnn(Body):
     """Blocks of 3x3 convolution, batch norm, ReLU, 2x2 max pool; then the mean over time and bands.
 
     Shape: [n, (channels,) bands, frames] -> [n, last of `channels`], for any number of frames. Each
-    band of the input is brought to mean 0 and deviation 1 by a batch norm.
+    band of the input is brought to mean 0 and deviation 1 by a batch norm. Layers: input, conv1,
+    conv2, ..., pool.
     """
 
     def __init__(
@@ -34,29 +36,23 @@ class Cnn(Body):
         channels: Sequence[int] = (32, 64, 128, 128),
         dropout: float = 0.25,
     ) -> None:
-        super().__init__()
         if not channels:
             raise UsageError("cnn: got no channels, expected one number a block, such as 32,64,128")
         inputs, bands, _ = image_shape(input_shape)
-        self.norm = AxisNorm(2, bands, momentum=0.1, epsilon=1e-5)
-        blocks: list[nn.Module] = []
-        for outputs in channels:
-            # Pools that keep an odd last row, so that even one frame comes through.
-            blocks += [
+        layers: dict[str, nn.Module] = {"input": image_input(AxisNorm(2, bands, epsilon=1e-5))}
+        for number, outputs in enumerate(channels, 1):
+            layers[f"conv{number}"] = nn.Sequential(
                 nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
                 nn.BatchNorm2d(outputs),
                 nn.ReLU(),
+                # A pool that keeps an odd last row, so that even one frame comes through.
                 nn.MaxPool2d(2, ceil_mode=True),
-            ]
+            )
             inputs = outputs
-        self.blocks = nn.Sequential(*blocks)
-        self.dropout = nn.Dropout(dropout)
-        self.width = inputs
-
-    def embed(self, x: Tensor) -> Tensor:
-        """Return the pooled last maps [n, width]."""
-        x = self.norm(as_images(x)).contiguous(memory_format=torch.channels_last)
-        return self.dropout(self.blocks(x).mean(dim=(2, 3)))
+        blocks = tuple(layers)[1:]
+        layers["pool"] = nn.Sequential(MapMeans(), nn.Dropout(dropout))
+        super().__init__(layers, inputs)
+        self.blocks = blocks
 
 
 class ChoiCnn(Body):
@@ -64,7 +60,8 @@ class ChoiCnn(Body):
 
     Shape: [n, (channels,) 96 or more bands, 1,280 or more frames] -> [n, 256] for 96 x 1,366. The
     widths 32-128-128-192-256 are those of its published weights (865,950 parameters). `standardise`
-    and `epsilon`, what a norm adds to its variances, are explained in the registry.
+    and `epsilon`, what a norm adds to its variances, are explained in the registry. Layers: input,
+    conv1 to conv5, flatten.
     """
 
     POOLS = ((2, 4), (2, 4), (2, 4), (3, 5), (4, 4))
@@ -77,7 +74,6 @@ class ChoiCnn(Body):
         standardise: bool = False,
         epsilon: float = 1e-3,
     ) -> None:
-        super().__init__()
         channels, bands, frames = image_shape(input_shape)
         rows, columns = pooled(bands, frames, self.POOLS)
         if not rows or not columns:
@@ -86,41 +82,61 @@ class ChoiCnn(Body):
                 "features of 96 bands or more and 1,280 frames or more (--preset choi2016), or "
                 "--net cnn"
             )
-        self.standardise = standardise
-        self.norm = AxisNorm(3, frames, epsilon=epsilon)
-        self.blocks = nn.Sequential(
-            *(
-                conv_block(before, after, pool, dropout, epsilon)
-                for before, after, pool in zip(
-                    (channels, *self.CHANNELS), self.CHANNELS, self.POOLS, strict=False
-                )
-            )
-        )
-        self.width = self.CHANNELS[-1] * rows * columns
-
-    def embed(self, x: Tensor) -> Tensor:
-        """Return the last maps [n, width], which the output layer of the weights reads."""
-        x = as_images(x)
-        x = self.norm(standardised(x) if self.standardise else x)
-        return self.blocks(x.contiguous(memory_format=torch.channels_last)).flatten(1)
+        blocks = conv_blocks(channels, self.CHANNELS, self.POOLS, dropout, epsilon)
+        norm = AxisNorm(3, frames, epsilon=epsilon)
+        layers = {"input": image_input(norm, standardise), **blocks}
+        super().__init__(layers | {"flatten": nn.Flatten()}, self.CHANNELS[-1] * rows * columns)
+        self.blocks = tuple(blocks)
 
 
 class AxisNorm(nn.Module):
-    """Batch norm over one axis, 2 (bands) or 3 (frames), of images [n, channels, bands, frames]."""
+    """Batch norm over one axis, 2 (bands) or 3 (frames), of images [n, channels, bands, frames].
 
-    # As Keras: a hundredth of the new batch; torch's default is a tenth.
-    MOMENTUM = 0.01
+    What comes out is laid out channels-last.
+    """
 
-    def __init__(
-        self, axis: int, size: int, momentum: float = MOMENTUM, epsilon: float = 1e-3
-    ) -> None:
+    def __init__(self, axis: int, size: int, epsilon: float = 1e-3) -> None:
         super().__init__()
         self.axis = axis
-        self.batch_norm = nn.BatchNorm2d(size, eps=epsilon, momentum=momentum)
+        self.batch_norm = nn.BatchNorm2d(size, eps=epsilon)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised images, of the same shape."""
-        return self.batch_norm(x.transpose(1, self.axis)).transpose(1, self.axis)
+        x = self.batch_norm(x.transpose(1, self.axis)).transpose(1, self.axis)
+        return x.contiguous(memory_format=torch.channels_last)
+
+
+class MapMeans(nn.Module):
+    """The mean of each map: images [n, channels, bands, frames] -> [n, channels]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the means."""
+        return x.mean(dim=(2, 3))
+
+
+def image_input(
+    norm: AxisNorm, standardise: bool = False, padding: tuple[int, int] = (0, 0)
+) -> nn.Sequential:
+    """Make the first layer of a network: images, with frames of zeros before and after, normed."""
+    pad = nn.ZeroPad2d((*padding, 0, 0))
+    return nn.Sequential(
+        OrderedDict[str, nn.Module](images=Images(standardise), pad=pad, norm=norm)
+    )
+
+
+def conv_blocks(
+    inputs: int,
+    channels: Sequence[int],
+    pools: Sequence[tuple[int, int]],
+    dropout: float,
+    epsilon: float,
+) -> dict[str, nn.Sequential]:
+    """Make the blocks of the Music Auto-Tagger, conv1 to convN, one a number of `channels`."""
+    blocks: dict[str, nn.Sequential] = {}
+    for number, (outputs, pool) in enumerate(zip(channels, pools, strict=True), 1):
+        blocks[f"conv{number}"] = conv_block(inputs, outputs, pool, dropout, epsilon)
+        inputs = outputs
+    return blocks
 
 
 def conv_block(
@@ -133,7 +149,7 @@ def conv_block(
     conv = nn.Conv2d(inputs, outputs, 3, padding=1)
     nn.init.xavier_uniform_(conv.weight)
     nn.init.zeros_(cast(Tensor, conv.bias))
-    norm = nn.BatchNorm2d(outputs, eps=epsilon, momentum=AxisNorm.MOMENTUM)
+    norm = nn.BatchNorm2d(outputs, eps=epsilon)
     return nn.Sequential(conv, norm, nn.ELU(), nn.MaxPool2d(pool), nn.Dropout(dropout))
 
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mt_tools.errors import UsageError
-from mt_tools.nets.body import Body, as_images, image_shape, standardised
-from mt_tools.nets.cnn import AxisNorm, conv_block, pooled
+from mt_tools.nets.body import Body, image_shape
+from mt_tools.nets.cnn import AxisNorm, conv_blocks, image_input, pooled
 
 
 class ChoiCrnn(Body):
@@ -25,6 +25,7 @@ class ChoiCrnn(Body):
     Shape: [n, (channels,) 96 or more bands, frames] -> [n, 32], the last state. The frames are
     padded on both sides to a multiple of 96: 1,366 frames (29.12 s) to 1,440, 15 steps.
     `standardise` and `epsilon`, what a norm adds to its variances, are explained in the registry.
+    Layers: input, conv1 to conv4, gru1, gru2.
     """
 
     POOLS = ((2, 2), (3, 3), (4, 4), (4, 4))
@@ -39,7 +40,6 @@ class ChoiCrnn(Body):
         standardise: bool = False,
         epsilon: float = 1e-3,
     ) -> None:
-        super().__init__()
         channels, bands, frames = image_shape(input_shape)
         steps = math.ceil(frames / math.prod(columns for _, columns in self.POOLS))
         padded = steps * math.prod(columns for _, columns in self.POOLS)
@@ -50,29 +50,30 @@ class ChoiCrnn(Body):
                 "bands or more (--preset choi2016), or --net cnn"
             )
         left = (padded - frames) // 2
-        self.padding = (left, padded - frames - left)
-        self.standardise = standardise
-        self.norm = AxisNorm(3, padded, epsilon=epsilon)
-        self.blocks = nn.Sequential(
-            *(
-                conv_block(before, after, pool, conv_dropout, epsilon)
-                for before, after, pool in zip(
-                    (channels, *self.CHANNELS), self.CHANNELS, self.POOLS, strict=False
-                )
-            )
-        )
-        self.gru1 = HardGru(self.CHANNELS[-1] * rows, self.UNITS)
-        self.gru2 = HardGru(self.UNITS, self.UNITS)
-        self.dropout = nn.Dropout(dropout)
-        self.width = self.UNITS
+        padding = (left, padded - frames - left)
+        norm = AxisNorm(3, padded, epsilon=epsilon)
+        blocks = conv_blocks(channels, self.CHANNELS, self.POOLS, conv_dropout, epsilon) | {
+            "gru1": nn.Sequential(Steps(), HardGru(self.CHANNELS[-1] * rows, self.UNITS)),
+            "gru2": nn.Sequential(HardGru(self.UNITS, self.UNITS), LastStep(), nn.Dropout(dropout)),
+        }
+        super().__init__({"input": image_input(norm, standardise, padding)} | blocks, self.UNITS)
+        self.blocks = tuple(blocks)
 
-    def embed(self, x: Tensor) -> Tensor:
-        """Return the last state of the second GRU [n, 32]."""
-        x = as_images(x)
-        x = functional.pad(standardised(x) if self.standardise else x, self.padding)
-        x = self.blocks(self.norm(x).contiguous(memory_format=torch.channels_last))
-        steps = x.permute(0, 3, 1, 2).flatten(2)
-        return self.dropout(self.gru2(self.gru1(steps))[:, -1])
+
+class Steps(nn.Module):
+    """Images as sequences: [n, channels, bands, frames] -> [n, frames, channels * bands]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the sequences."""
+        return x.permute(0, 3, 1, 2).flatten(2)
+
+
+class LastStep(nn.Module):
+    """The last of a sequence: [n, steps, width] -> [n, width]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the last steps."""
+        return x[:, -1]
 
 
 class HardGru(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from mt_tools.errors import UsageError
@@ -18,12 +20,15 @@ def available() -> list[str]:
 def choose(name: str = "auto") -> torch.device:
     """Return the device called `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
 
-    `auto` takes a CUDA device before `mps` before the CPU. On CUDA, convolutions are computed in
+    `auto` takes a CUDA device before `mps` before the CPU, and each process that torchrun started
+    on this machine (`LOCAL_RANK`) its own one. On CUDA, convolutions are computed in
     full float32 from then on, so that results agree with the CPU's to 1e-5. Raises `UsageError` for
     a device that this machine does not have.
     """
     present = available()
     wanted = {"auto": present[0], "cuda": "cuda:0"}.get(name, name)
+    if name in ("auto", "cuda") and wanted == "cuda:0":
+        wanted = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     if wanted not in present:
         raise UsageError(
             f"no device {name!r}: this machine has {', '.join(present)}; choose one of them or auto"

@@ -1,4 +1,4 @@
-"""Weights of the Music Auto-Tagger, from the HDF5 files of Keras 1 to a document and tensors.
+"""Weights of Choi's networks, from the HDF5 files of Keras 1 to a document and tensors.
 
 Source: github.com/keunwoochoi/music-auto_tagging-keras (MIT licence).
 
@@ -19,6 +19,8 @@ import numpy as np
 
 from mt_tools.errors import BrokenTable, RunError, UsageError
 from mt_tools.features.settings import preset
+from mt_tools.nets.body import Head, Share
+from mt_tools.nets.compact import POPULATION, STATISTICS
 from mt_tools.nets.model import FORMAT
 from mt_tools.nets.registry import WEIGHTS, Weights, weights
 
@@ -67,6 +69,8 @@ def describe(name: str) -> dict[str, Any]:
         "thresholds": None,
         "mean": 0.0,
         "std": 1.0,
+        "scale": "raw",
+        "class_weights": None,
         "weight": 1.0,
     }
     return {
@@ -79,9 +83,16 @@ def describe(name: str) -> dict[str, Any]:
             "settings": preset(spec.preset).to_json(),
             "shape": list(spec.shape),
         },
-        "heads": {spec.task: len(spec.vocabulary)},
+        "heads": {spec.task: Head(len(spec.vocabulary), "sigmoid").to_json()},
+        "share": [Share().to_json()],
+        "layers": list(spec.layers),
         "tasks": [task],
-        "training": {"url": spec.url, "sha256": spec.sha256, "published": dict(spec.published)},
+        "training": {
+            "url": spec.url,
+            "sha256": spec.sha256,
+            "published": dict(spec.published),
+            "statistics": POPULATION if spec.statistics == "population" else spec.statistics,
+        },
         "metrics": {},
         "licence": spec.licence,
         "citation": spec.citation,
@@ -106,32 +117,50 @@ def _read(path: str | os.PathLike[str]) -> Layers:
         raise BrokenTable(f"{os.fspath(path)} is not a whole HDF5 file: fetch it again") from error
 
 
+def _compact(layers: Layers) -> Layers:
+    """Name the layers of the compact CNN, five of which lie in one, as those of the others."""
+    inner = layers["ConvBNEluDr"]
+    named: Layers = {"output": layers["dense_1"]}
+    for whole, array in inner.items():
+        kind, number, name = whole.split("_", 2)
+        layer = {"convolution2d": "conv", "batchnormalization": "bn"}[kind] + number
+        named.setdefault(layer, {})[name] = array
+    return named
+
+
 def _tensors(layers: Layers, spec: Weights) -> dict[str, np.ndarray]:
     """Return the layers under the names and in the layout of the architecture."""
+    if "ConvBNEluDr" in layers:
+        layers = _compact(layers)
     tensors: dict[str, np.ndarray] = {}
 
     def norm(target: str, layer: dict[str, np.ndarray]) -> None:
-        spread = layer["running_std"]
         tensors[f"{target}.weight"] = layer["gamma"]
         tensors[f"{target}.bias"] = layer["beta"]
-        tensors[f"{target}.running_mean"] = layer["running_mean"]
-        tensors[f"{target}.running_var"] = (
-            spread if spec.statistics == "variance" else spread * spread
-        )
+        if spec.statistics == "clip":
+            return
+        mean, variance = layer["running_mean"], layer["running_std"]
+        if spec.statistics == "deviation":
+            variance = variance * variance
+        elif spec.statistics == "population":
+            mean, variance = np.array(STATISTICS[target], dtype=np.float32)
+        tensors[f"{target}.running_mean"] = mean
+        tensors[f"{target}.running_var"] = variance
         tensors[f"{target}.num_batches_tracked"] = np.array(0, dtype=np.int64)
 
-    norm("body.norm.batch_norm", layers["bn_0_freq"])
-    for block in range(sum(layer.startswith("conv") for layer in layers)):
-        conv = layers[f"conv{block + 1}"]
-        tensors[f"body.blocks.{block}.0.weight"] = conv["W"][:, :, ::-1, ::-1]
-        tensors[f"body.blocks.{block}.0.bias"] = conv["b"]
-        norm(f"body.blocks.{block}.1", layers[f"bn{block + 1}"])
-    for name in ("gru1", "gru2"):
+    if "bn_0_freq" in layers:
+        norm("shared.input.norm.batch_norm", layers["bn_0_freq"])
+    for block in range(1, 1 + sum(layer.startswith("conv") for layer in layers)):
+        conv = layers[f"conv{block}"]
+        tensors[f"shared.conv{block}.0.weight"] = conv["W"][:, :, ::-1, ::-1]
+        tensors[f"shared.conv{block}.0.bias"] = conv["b"]
+        norm(f"shared.conv{block}.1", layers[f"bn{block}"])
+    for name, target in (("gru1", "shared.gru1.1"), ("gru2", "shared.gru2.0")):
         if name in layers:
             gru = layers[name]
-            tensors[f"body.{name}.input_weight"] = np.vstack([gru[f"W_{g}"].T for g in "zrh"])
-            tensors[f"body.{name}.recurrent_weight"] = np.vstack([gru[f"U_{g}"].T for g in "zrh"])
-            tensors[f"body.{name}.bias"] = np.concatenate([gru[f"b_{g}"] for g in "zrh"])
+            tensors[f"{target}.input_weight"] = np.vstack([gru[f"W_{g}"].T for g in "zrh"])
+            tensors[f"{target}.recurrent_weight"] = np.vstack([gru[f"U_{g}"].T for g in "zrh"])
+            tensors[f"{target}.bias"] = np.concatenate([gru[f"b_{g}"] for g in "zrh"])
     tensors[f"heads.{spec.task}.weight"] = layers["output"]["W"].T
     tensors[f"heads.{spec.task}.bias"] = layers["output"]["b"]
     return {name: np.require(tensor, requirements="C") for name, tensor in tensors.items()}

@@ -8,56 +8,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from mt_tools.nets.body import Body
+from mt_tools.nets.body import Body, Standardise
 
 
 class Identity(Body):
     """The vector itself."""
 
     def __init__(self, input_shape: tuple[int]) -> None:
-        super().__init__()
-        (self.width,) = input_shape
-
-    def embed(self, x: Tensor) -> Tensor:
-        """Return the vectors [n, width] themselves."""
-        return x
+        super().__init__({}, width=input_shape[0])
 
 
 class Mlp(Body):
-    """Hidden layers of linear, batch norm (if asked for), ReLU, dropout.
+    """Hidden layers of linear, batch norm (unless it is declined), ReLU, dropout.
 
     Shape: [n, d] -> [n, last of `hidden`]; without hidden layers, [n, d]. The input is standardised
-    by the buffers `input_mean` and `input_std` [d], which are 0 and 1 until they are fitted on
-    training rows.
+    by statistics [d] of the training rows (ours; the studies do not say), which are 0 and 1 until
+    they are set. DJ's network of energy alone has neither batch norm nor dropout. Layers: input,
+    dense1, dense2, ...
     """
-
-    input_mean: Tensor
-    input_std: Tensor
 
     def __init__(
         self,
         input_shape: tuple[int],
         hidden: Sequence[int] = (128, 64),
         dropout: float = 0.5,
-        batch_norm: bool = False,
+        batch_norm: bool = True,
     ) -> None:
-        super().__init__()
         (width,) = input_shape
-        self.register_buffer("input_mean", torch.zeros(width))
-        self.register_buffer("input_std", torch.ones(width))
-        layers: list[nn.Module] = []
-        for units in hidden:
-            layers.append(nn.Linear(width, units))
+        layers: dict[str, nn.Module] = {"input": Standardise(width)}
+        for number, units in enumerate(hidden, 1):
+            parts: list[nn.Module] = [nn.Linear(width, units)]
             if batch_norm:
-                layers.append(nn.BatchNorm1d(units))
-            layers += [nn.ReLU(), nn.Dropout(dropout)]
+                parts.append(nn.BatchNorm1d(units))
+            layers[f"dense{number}"] = nn.Sequential(*parts, nn.ReLU(), nn.Dropout(dropout))
             width = units
-        self.layers = nn.Sequential(*layers)
-        self.width = width
-
-    def embed(self, x: Tensor) -> Tensor:
-        """Return the last hidden layer [n, width] of vectors [n, d]."""
-        return self.layers((x - self.input_mean) / self.input_std)
+        super().__init__(layers, width)
+        self.blocks = tuple(layers)[1:]

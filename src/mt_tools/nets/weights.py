@@ -12,12 +12,13 @@ from pathlib import Path
 import platformdirs
 
 from mt_tools.download import file_name, retrieve
-from mt_tools.errors import RunError
+from mt_tools.errors import RunError, UsageError
 from mt_tools.features.settings import preset
 from mt_tools.nets.build import build_multitask
+from mt_tools.nets.foreign import FOREIGN_FORMS, foreign
 from mt_tools.nets.keras import describe, identify, import_keras
 from mt_tools.nets.model import Model
-from mt_tools.nets.registry import EMBEDDERS, WEIGHTS, unknown, weights
+from mt_tools.nets.registry import EMBEDDERS, WEIGHTS, unknown, weights, weights_name
 
 CACHE_VARIABLE = "MT_TOOLS_CACHE"
 
@@ -34,7 +35,7 @@ def cached_path(name: str, cache: Path | None = None) -> Path:
 
 
 def resolve(name_or_path: str, *, cache: Path | None = None, seed: int = 0) -> Model:
-    """Return the model of a name in the registry, of `keras:FILE.h5`, or of a model file.
+    """Return the model of a name in the registry or in `FOREIGN`, of `keras:FILE.h5`, or of a file.
 
     `seed` draws the weights of an untrained network. Raises `RunError` for weights that are not in
     the cache, `UsageError` for a name or file that does not exist, `BrokenTable` for a cut file.
@@ -42,19 +43,22 @@ def resolve(name_or_path: str, *, cache: Path | None = None, seed: int = 0) -> M
     if name_or_path.startswith("keras:"):
         file = name_or_path.removeprefix("keras:")
         return Model.from_parts(*import_keras(file, identify(file)), where=file)
-    if name_or_path in WEIGHTS:
-        path = cached_path(name_or_path, cache)
-        if not path.is_file():
-            raise RunError(
-                f"{name_or_path} is not in the cache ({path}): get it with: "
-                f"mt-fetch weights {name_or_path}"
-            )
-        return Model.load(path)
+    made_elsewhere = foreign(name_or_path)
+    if made_elsewhere is not None:
+        return made_elsewhere
     if name_or_path in EMBEDDERS:
         return _made(name_or_path, seed)
-    if os.path.exists(name_or_path) or name_or_path.endswith(".safetensors"):
-        return Model.load(name_or_path)
-    raise unknown("model", name_or_path, [*WEIGHTS, *EMBEDDERS, "FILE.safetensors"])
+    try:
+        name = weights_name(name_or_path)
+    except UsageError:
+        if os.path.exists(name_or_path) or name_or_path.endswith(".safetensors"):
+            return Model.load(name_or_path)
+        known = [*WEIGHTS, *EMBEDDERS, *FOREIGN_FORMS.values(), "FILE.safetensors"]
+        raise unknown("model", name_or_path, known) from None
+    path = cached_path(name, cache)
+    if not path.is_file():
+        raise RunError(f"{name} is not in the cache ({path}): get it with: mt-fetch weights {name}")
+    return Model.load(path)
 
 
 def fetch_weights(
@@ -66,6 +70,7 @@ def fetch_weights(
     without a network. `mirror` is a folder or URL that holds the original file. Raises
     `UsageError` for an unknown name and `DownloadError` when the file cannot be had.
     """
+    name = weights_name(name)
     spec = weights(name)
     target = cached_path(name, cache)
     if _is_valid(target, name):
@@ -83,8 +88,9 @@ def _is_valid(path: Path, name: str) -> bool:
         return False
     try:
         model = Model.load(path)
-        model.selftest()
     except RunError:
+        return False
+    if not all(check.ok for check in model.selftest()):
         return False
     return {**model.document, "fingerprint": {}} == describe(name)
 
