@@ -6,7 +6,8 @@ import sklearn.metrics
 
 from mt_tools import splits
 from mt_tools.errors import UsageError
-from mt_tools.evaluate.score import score
+from mt_tools.evaluate.score import MEASURES, score
+from mt_tools.tasks.kinds import KINDS
 
 TAGS = ["jazz", "rock", "vocal"]
 
@@ -141,3 +142,67 @@ def test_nothing_to_score_is_refused(arguments, message):
     """A column of the wrong kind or without labels would give a report of nothing."""
     with pytest.raises(UsageError, match=message):
         score(*arguments)
+
+
+def test_ordinal_report_is_in_the_order_of_the_classes():
+    """A wrong guess of one step would count like one of three, or steps would go by the alphabet."""
+    words = ["low", "middle", "high"]
+    truth = np.array(["low", "high", "middle", "low", None, "unheard"], object)
+    predicted = np.array(["low", "low", "middle", "middle", "low", "low"], object)
+    chances = np.full((6, 3), 1 / 3)
+    got = score("ordinal", truth, predicted, chances, words, draws=50)
+    places = [0, 2, 1, 0], [0, 0, 1, 1]
+    values = {name: metric["value"] for name, metric in got["metrics"].items()}
+    assert values == pytest.approx(
+        {
+            "accuracy": 1 / 2,
+            "mae": 3 / 4,
+            "quadratic_kappa": sklearn.metrics.cohen_kappa_score(*places, weights="quadratic"),
+            "log_loss": np.log(3),
+        }
+    )
+    assert (got["n"], got["unlabelled"]) == (4, 1)
+    assert got["classes"] == words
+    assert got["confusion"] == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
+    assert got["notes"] == [
+        "1 rows have a class that has no place in the model's order and are left out: unheard"
+    ]
+
+
+def test_ordinal_numbers_need_no_vocabulary():
+    """Energies could not be scored from a table without scores."""
+    truth = np.array([1.0, 2.0, 10.0, np.nan])
+    predicted = np.array(["2", "2", "10", "1"], object)
+    got = score("ordinal", truth, predicted, draws=50)
+    assert got["classes"] == ["1", "2", "10"]
+    assert got["metrics"]["mae"]["value"] == pytest.approx(1 / 3)
+    assert "log_loss" not in got["metrics"]
+    words = np.array(["low", "high"], object)
+    with pytest.raises(UsageError, match="order of the classes is not known"):
+        score("ordinal", words, words)
+    with pytest.raises(UsageError, match="none of the 2 rows has a class that the model knows"):
+        score("ordinal", words, words, np.full((2, 2), 0.5), ["a", "b"])
+
+
+def test_distributions_are_scored_by_their_whole_mix():
+    """Only the strongest factor would count, or a row that is no mix would enter the mean."""
+    truth = np.array([[0.5, 0.5], [1.0, 0.0], [np.nan, np.nan], [0.7, 0.7]], np.float32)
+    scores = np.array([[0.5, 0.5], [0.25, 0.75], [0.5, 0.5], [0.5, 0.5]], np.float32)
+    named = np.array(["0", "1", "0", "0"], object)
+    got = score("distribution", truth, named, scores, ["0", "1"], draws=50)
+    assert got["metrics"]["kl"]["value"] == pytest.approx(np.log(4) / 2)
+    assert (got["n"], got["unlabelled"]) == (2, 1)
+    assert "1 rows are negative somewhere or do not sum to 1" in got["notes"][0]
+    again = score("distribution", truth, None, scores, ["0", "1"], draws=50)
+    assert again["metrics"] == got["metrics"]
+    with pytest.raises(UsageError, match="with its column of scores"):
+        score("distribution", truth, named)
+    with pytest.raises(UsageError, match="none of the 1 rows is a distribution"):
+        score("distribution", truth[3:], named[3:], scores[3:], ["0", "1"])
+    with pytest.raises(UsageError, match="expected one of multiclass"):
+        score("same-track", named, named)
+
+
+def test_every_kind_that_predicts_can_be_scored():
+    """A kind could be trained and tagged with, and mt-eval would not know it."""
+    assert {*MEASURES} == {kind for kind, row in KINDS.items() if row.predicts is not None}

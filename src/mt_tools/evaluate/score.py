@@ -6,6 +6,7 @@ evidence: see `intervals.bootstrap`.
 
 Labels are the wire's: multiclass, object array of str (or bool), None = unlabelled; multilabel,
 object array of lists of str, None = unlabelled, [] = none applies; regression, floats, NaN =
+unlabelled; ordinal, either of multiclass and regression; distribution, float vectors [n, d], NaN =
 unlabelled. Unlabelled rows, and rows without a prediction, are left out and counted.
 """
 
@@ -21,6 +22,7 @@ from mt_tools import metrics
 from mt_tools.errors import UsageError
 from mt_tools.evaluate.intervals import DRAWS, bootstrap
 from mt_tools.metrics import Score
+from mt_tools.tasks.labels import class_name, is_distribution
 
 Array = NDArray[Any]
 Measure = Callable[[NDArray[np.int64]], dict[str, Score]]
@@ -39,19 +41,24 @@ def score(
 ) -> dict[str, Any]:
     """Return the metrics of one task's predictions.
 
-    `kind`: multiclass, multilabel or regression; `truth`, `predictions`: [n] labels; `scores`:
-    [n, len(vocabulary)] probabilities or tag scores, or None; `clusters`: [n] from `splits.units`,
-    None = rows are independent; `draws`: bootstrap resamples.
+    `kind`: one of `MEASURES`; `truth`, `predictions`: [n] labels as `tasks.kinds.decide` gives
+    them, a name for ordinal classes and distributions; `scores`: [n, len(vocabulary)]
+    probabilities or tag scores, or None; `clusters`: [n] from `splits.units`, None = rows are
+    independent; `draws`: bootstrap resamples. Tags need predictions or scores, distributions
+    scores, ordinal words a vocabulary, which has their order.
 
     The result holds `kind`, `n`, `unlabelled`, `unpredicted`, `clusters`, `notes`, and `metrics`:
     {name: {value, low, high, reason}}; for classes also `classes`, `confusion` and `per_class`,
     for tags `per_tag`. Undefined values are NaN. Raises `UsageError` when nothing can be scored.
     """
-    measures = {"multiclass": _multiclass, "multilabel": _multilabel, "regression": _regression}
-    if kind not in measures:
-        raise UsageError(f"got the kind {kind!r}, expected one of {', '.join(measures)}")
-    if predictions is None and (scores is None or kind != "multilabel"):
+    if kind not in MEASURES:
+        raise UsageError(f"got the kind {kind!r}, expected one of {', '.join(MEASURES)}")
+    if predictions is None and (scores is None or kind not in ("multilabel", "distribution")):
         raise UsageError("there are no predictions to score: give the output of mt-tag")
+    if scores is None and kind == "distribution":
+        raise UsageError(
+            "distributions are compared whole: give the output of mt-tag with its column of scores"
+        )
     if scores is not None and np.shape(scores) != (len(truth), len(vocabulary)):
         raise UsageError(
             f"got scores of shape {np.shape(scores)}, expected {(len(truth), len(vocabulary))}: "
@@ -68,7 +75,7 @@ def score(
             f"{int(predicted.sum())} have a prediction and none has both"
         )
     cluster = np.arange(len(truth)) if clusters is None else np.asarray(clusters)
-    measure, detail = measures[kind](
+    measure, detail = MEASURES[kind](
         truth[rows],
         None if predictions is None else predictions[rows],
         None if scores is None else np.asarray(scores)[rows],
@@ -103,7 +110,8 @@ def score(
 def present(labels: Array) -> NDArray[np.bool_]:
     """Return the mask [n] of rows that have a value: neither None nor NaN nor infinite."""
     if labels.dtype.kind == "f":
-        return np.isfinite(labels)
+        finite = np.isfinite(labels)
+        return np.logical_and.reduce(finite, axis=tuple(range(1, finite.ndim)))
     return np.array([label is not None and label == label for label in labels], bool)
 
 
@@ -185,7 +193,9 @@ def _multilabel(
         by_tag["average_precision"] = metrics.average_precision(hot, scores)
     if decided is not None:
         by_tag["f1"] = metrics.f1_per_tag(hot, decided)
-    notes = [f"{unknown} tags that the model does not know are ignored"] if unknown else []
+    notes = []
+    if unknown:
+        notes.append(f"tags that the model does not know are ignored: {unknown} in all")
     levels = None if scores is None else _levels(scores)
 
     def measure(rows: NDArray[np.int64]) -> dict[str, Score]:
@@ -213,6 +223,85 @@ def _regression(
     assert predictions is not None
     target, predicted = truth.astype(np.float64), predictions.astype(np.float64)
     return lambda rows: metrics.regression(target[rows], predicted[rows]), {"notes": []}
+
+
+def _ordinal(
+    truth: Array, predictions: Array | None, scores: Array | None, vocabulary: Sequence[str]
+) -> tuple[Measure, dict[str, Any]]:
+    assert predictions is not None
+    numbers = truth.dtype.kind == "f"
+    names = [[class_name(label) for label in labels] for labels in (truth, predictions)]
+    classes = list(vocabulary)
+    if not classes:
+        if not numbers:
+            raise UsageError(
+                "the order of the classes is not known: give the output of mt-tag with its column "
+                "of scores, which names them in order"
+            )
+        classes = sorted({*names[0], *names[1]}, key=float)
+    place = {name: step for step, name in enumerate(classes)}
+    known = np.array([all(name in place for name in pair) for pair in zip(*names, strict=True)])
+    if not known.any():
+        raise UsageError(
+            f"none of the {len(truth)} rows has a class that the model knows "
+            f"({', '.join(classes[:5])})"
+        )
+    true, chosen = (np.array([place.get(name, -1) for name in column]) for column in names)
+    matrix = metrics.confusion(true[known], chosen[known], range(len(classes)))
+    strangers = sorted({name for name in names[0] if name not in place})
+    left = int((~known).sum())
+    notes = [
+        f"{left} rows have a class that has no place in the model's order and are left out: "
+        f"{', '.join(strangers[:5])}"
+    ]
+
+    def measure(rows: NDArray[np.int64]) -> dict[str, Score]:
+        rows = rows[known[rows]]
+        chances = None if scores is None else scores[rows]
+        return metrics.ordinal(true[rows], chosen[rows], chances, len(classes))
+
+    return measure, {
+        "n": int(known.sum()),
+        "notes": notes * bool(left),
+        "classes": classes,
+        "confusion": matrix.tolist(),
+        "per_class": _table(classes, metrics.per_class(matrix)),
+    }
+
+
+def _distribution(
+    truth: Array, predictions: Array | None, scores: Array | None, vocabulary: Sequence[str]
+) -> tuple[Measure, dict[str, Any]]:
+    assert scores is not None
+    if truth.ndim != 2 or truth.shape != scores.shape:
+        raise UsageError(
+            f"got labels of shape {truth.shape}, expected {scores.shape}: a vector of "
+            f"{scores.shape[1]} components a row"
+        )
+    usable = is_distribution(truth)
+    if not usable.any():
+        raise UsageError(
+            f"none of the {len(truth)} rows is a distribution: expected numbers from 0 that sum "
+            "to 1"
+        )
+    left = int((~usable).sum())
+    notes = [f"{left} rows are negative somewhere or do not sum to 1, and are left out"]
+
+    def measure(rows: NDArray[np.int64]) -> dict[str, Score]:
+        rows = rows[usable[rows]]
+        return metrics.distribution(truth[rows], scores[rows])
+
+    return measure, {"n": int(usable.sum()), "notes": notes * bool(left)}
+
+
+MEASURES: dict[str, Callable[..., tuple[Measure, dict[str, Any]]]] = {
+    "multiclass": _multiclass,
+    "multilabel": _multilabel,
+    "regression": _regression,
+    "ordinal": _ordinal,
+    "distribution": _distribution,
+}
+"""What is measured of each kind of task; one of pairs predicts nothing of a track."""
 
 
 def _table(names: Sequence[str], columns: dict[str, Array]) -> dict[str, dict[str, Any]]:
