@@ -14,8 +14,8 @@ import mt_tools
 
 SUBCOMMANDS = {
     "fetch": ("folder", "synth", "weights", "split", "list"),
-    "factor": ("plsa",),
-    "eval": ("score", "probe", "check"),
+    "factor": ("plsa", "kmeans"),
+    "eval": ("score", "probe", "check", "plot"),
 }
 LINES = [f"mt-{name} {sub}".strip() for name in COMMANDS for sub in SUBCOMMANDS.get(name, ("",))]
 

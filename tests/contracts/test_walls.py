@@ -1,4 +1,4 @@
-"""The rooms of the house and the walls between them (DESIGN, "The house")."""
+"""The rooms of the house and the walls between them (CONTRIBUTING, "Where things live")."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ FLOORS = [
     {"stages"},
     {"commands"},
 ]
-# What spec, embed and tag begin with is shared inside the room.
-SHARED_STAGES = {"frontend", "networks", "settings"}
+# What several stages begin with is shared inside the room, and how train divides its rows.
+SHARED_STAGES = {"frontend", "networks", "parts", "settings", "waves"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -343,7 +343,7 @@ def test_a_full_disk_while_rendering_and_training(
     for path in (small_disk / "c").iterdir():
         path.unlink()
     (small_disk / "m.safetensors").write_text("precious")
-    big = "mt-train v.parquet --task style --hidden 900,900 --epochs 1 -q"
+    big = "mt-train v.parquet --task style --param hidden=900,900 --epochs 1 -q"
     done = sh(f"{big} -o {small_disk}/m.safetensors")
     one_line(done, 1, "No space left on device")
     assert (small_disk / "m.safetensors").read_text() == "precious"

@@ -1,4 +1,4 @@
-"""The flows of the design, as typed, in a real shell; `~/Music` is a temporary home's."""
+"""Flows through several commands, as typed, in a real shell; `~/Music` is a temporary home's."""
 
 from __future__ import annotations
 

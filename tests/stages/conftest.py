@@ -9,9 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from mt_tools.errors import RowError
-from mt_tools.learn.settings import FitSettings
+from mt_tools.learn.settings import (
+    FeedSettings,
+    FitSettings,
+    ProtocolSettings,
+    TransferSettings,
+)
+from mt_tools.learn.transfer import parse_init
 from mt_tools.nets.model import Model
 from mt_tools.stages import train
 from mt_tools.stages.settings import TrainSettings
@@ -77,27 +84,49 @@ def few(tracks: Source) -> Iterator[Batch]:
 
 
 @pytest.fixture(scope="session")
-def fit_model() -> Callable[..., Model]:
-    """Train on the rows of a batch, in this process; options are those of mt-train."""
+def make_job() -> Callable[..., train.Job]:
+    """Describe a training on the rows of a batch; options are those of mt-train."""
 
-    def fit_model(
+    def make_job(
         batch: Batch,
         *tasks: str,
         column: str = "embedding",
         folders: tuple[str, ...] = (),
         say: Callable[[str], None] = lambda note: None,
         **options: Any,
-    ) -> Model:
-        names = {field.name for field in dataclasses.fields(FitSettings)}
-        fitting = {"epochs": 30, "seed": 0} | {k: v for k, v in options.items() if k in names}
-        others = {k: v for k, v in options.items() if k not in names}
-        labels = [task.split(":")[0] for task in tasks]
-        chosen, net = train.input_column(batch.columns, column, "")
-        model, _ = train.run(
-            train.collect([batch], chosen, labels, say), chosen, net,
-            TrainSettings(task=tasks, **({"hidden": "16"} | others)), FitSettings(**fitting),
-            device="cpu", folders=folders, provenance=[], say=say, on_epoch=lambda epoch: None,
+    ) -> train.Job:
+        given: dict[str, Any] = {
+            "epochs": 30,
+            "seed": 0,
+            "task": tasks,
+            "param": ("hidden=16",) * (batch.columns[column].kind == "vector"),
+        } | options
+        groups: list[Any] = [
+            cls(**{f.name: given.pop(f.name) for f in dataclasses.fields(cls) if f.name in given})
+            for cls in (TrainSettings, FitSettings, FeedSettings, TransferSettings,
+                        ProtocolSettings)
+        ]  # fmt: skip
+        said = train.Options(*groups)
+        chosen = train.input_column(batch.columns, column, "")
+        assert chosen is not None
+        arch, weights = train.network(said.train.net, chosen)
+        examples = train.collect([batch], chosen, said, arch=arch, say=say)
+        inits = parse_init(said.transfer.init)
+        sources, parameters = train.sources_of(said, arch, weights, inits, examples, say)
+        backbone = train.backbone_of(chosen, folders, say)
+        return train.Job(
+            examples, chosen, arch, parameters, sources, said, backbone, torch.device("cpu"), say,
+            **given,
         )  # fmt: skip
-        return model
+
+    return make_job
+
+
+@pytest.fixture(scope="session")
+def fit_model(make_job: Callable[..., train.Job]) -> Callable[..., Model]:
+    """Train on the rows of a batch, in this process; options are those of mt-train."""
+
+    def fit_model(batch: Batch, *tasks: str, **options: Any) -> Model:
+        return train.run(make_job(batch, *tasks, **options), []).model
 
     return fit_model

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
-from mt_tools.errors import RunError, UsageError
+from mt_tools.errors import DecodeError, RunError, UsageError
+from mt_tools.features.extract import excerpts
 from mt_tools.features.settings import FeatureSettings
+from mt_tools.recipes import parse
+from mt_tools.sound.decode import decode
 from mt_tools.stages.frontend import (
     Part,
+    Track,
     column_rows,
+    compute,
     feature_rows,
     fresh,
     gathered,
     make_folder,
+    runs,
     save,
     segments_of,
     whole_tracks,
@@ -119,6 +127,117 @@ def test_workers_give_what_this_process_gives(few: Any, failures: Any, corpus: P
         assert len(one) == len(two) == 3
         for a, b in zip(one, two, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def track(path: Path, recipe: str = "", length: float | None = None) -> Track:
+    """Return what a worker knows of a file."""
+    return Track(str(path), None, length, None, None, recipe, ())
+
+
+@pytest.fixture(scope="module")
+def piece(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four seconds of noise in two channels at 22,050 Hz."""
+    path = tmp_path_factory.mktemp("piece") / "piece.wav"
+    wave = np.random.default_rng(5).normal(0, 0.1, (4 * 22050, 2)).astype(np.float32)
+    soundfile.write(path, wave, 22050, "FLOAT")
+    return path
+
+
+@pytest.mark.parametrize("excerpt", ["segment:0.0777", "segment:0.3:0.07", "segment:0.1:0.9"])
+@pytest.mark.parametrize(("rate", "tolerance"), [(22050, 0.0), (16000, 1e-6), (44100, 1e-6)])
+@pytest.mark.parametrize("channels", ["mono", "stereo"])
+def test_segments_are_those_of_the_track_decoded_one_by_one(
+    piece: Path, excerpt: str, rate: int, tolerance: float, channels: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A segment would be shifted by a sample, or lack its end, depending on its neighbours.
+
+    Resampling is exact to the rounding of float32, 6e-8 of the largest of some hundred terms.
+    """
+    monkeypatch.setattr("mt_tools.stages.frontend._RUN_SECONDS", 0.95)  # several runs
+    settings = FeatureSettings(kind="wave", sample_rate=rate, excerpt=excerpt, channels=channels)
+    parts = compute((track(piece), settings))
+    assert len(parts) == len(excerpts(4.0, settings)) >= 4
+    for part in parts:
+        alone, _ = decode(
+            str(piece), start=part.start, duration=part.duration, sample_rate=rate,
+            channels=1 if channels == "mono" else 2,
+        )  # fmt: skip
+        assert part.features.shape[-1] == settings.excerpt_samples
+        np.testing.assert_allclose(np.atleast_2d(part.features), alone, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("stretch", [0.8, 1.25, 1.3])
+def test_segments_of_a_stretched_track_follow_one_another(piece: Path, stretch: float) -> None:
+    """Segments of a stretched track would overlap, or leave something out.
+
+    The piece is one run, so all but the last 0.5 s are the samples of the whole, stretched at once.
+    """
+    recipe = parse(f"stretch={stretch}")
+    settings = FeatureSettings(kind="wave", sample_rate=22050, excerpt="segment:0.1777")
+    parts = compute((track(piece, str(recipe)), settings))
+    whole, _ = decode(str(piece), channels=1, recipe=recipe)
+    samples = settings.excerpt_samples
+    assert samples is not None
+    assert len(parts) == round(4 * stretch * 22050) // samples
+    for number, part in enumerate(parts):
+        start = round(round(number * 0.1777 / stretch * 22050) * stretch)
+        assert abs(start - number * 0.1777 * 22050) <= (1 + stretch) / 2
+        if start + samples < (4 * stretch - 0.5) * 22050:
+            expected = whole[0, start : start + samples]
+            np.testing.assert_allclose(part.features, expected, rtol=0, atol=1e-6)
+
+
+def test_segments_are_decoded_a_minute_at_a_time() -> None:
+    """A file would be opened, and an Ogg decoded from its beginning, once for every second of it.
+
+    Or, were segments that lie far apart decoded as one, all that is between would be decoded too.
+    """
+
+    def sizes(excerpt: str) -> list[int]:
+        settings = FeatureSettings(excerpt=excerpt)
+        parts = excerpts(150.0, settings)
+        found = runs(parts, settings)
+        assert [part for run in found for part in run] == parts
+        return [len(run) for run in found]
+
+    assert sizes("segment:1") == [60, 60, 30]
+    assert sizes("segment:29") == [2, 2, 1]
+    assert sizes("segment:70") == [1, 1]
+    assert sizes("segment:20:10") == [3, 3, 3, 3, 2]
+    assert sizes("segment:1:60") == [1, 1, 1]
+    assert sizes("whole") == sizes("first:30") == [1]
+
+
+def test_the_memory_of_segments_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mix of six hours would need 8 GB to be cut into segments of a second.
+
+    Ten minutes at 8 kHz are 19.2 MB, and a run of ten seconds is 0.3 MB.
+    """
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.zeros(600 * 8000, np.float32), 8000, "PCM_16")
+    settings = FeatureSettings(
+        sample_rate=8000, n_fft=512, hop=512, bands=8, excerpt="segment:1", summary="mean"
+    )
+    peaks = []
+    for seconds in (10.0, 600.0):
+        monkeypatch.setattr("mt_tools.stages.frontend._RUN_SECONDS", seconds)
+        tracemalloc.start()
+        try:
+            assert len(compute((track(path), settings))) == 600
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[0] < 5e6
+    assert peaks[1] > 19.2e6  # what is measured is what a run needs
+
+
+def test_a_track_that_ends_before_its_segments_fails(piece: Path) -> None:
+    """Silence would be tagged, or learned, where the table says that a track is longer."""
+    settings = FeatureSettings(kind="wave", sample_rate=22050, excerpt="segment:1")
+    with pytest.raises(DecodeError, match="segment at 5 s begins at or beyond the end") as caught:
+        compute((track(piece, length=6.0), settings))
+    assert caught.value.kind == "too-short"
 
 
 def test_an_existing_column_is_met_before_any_work(make_batch: Any) -> None:

@@ -89,6 +89,18 @@ def test_one_split_is_scored_alone(predicted: Batch) -> None:
     assert {*table["task"]} == {"style"}
 
 
+def test_every_model_of_a_table_is_scored(predicted: Batch) -> None:
+    """`mt-tag --model a=FILE --model b=FILE` would write predictions that nothing can score."""
+    wrong = ["a"] * len(predicted)
+    both = predicted.append(Column("b.style_pred", "string", "prediction"), wrong)
+    table, _ = stage.scored([both], both.columns, [], [], seed=0)
+    assert {*table["task"]} == {"style", "level", "tags", "b.style"}
+    assert value(table, "b.style.accuracy") == pytest.approx((both["style"][5:] == "a").mean())
+    for asked, names in (("style", {"style", "b.style"}), ("b.style", {"b.style"})):
+        table, _ = stage.scored([both], both.columns, [asked], [], seed=0)
+        assert {*table["task"]} == names
+
+
 def test_what_cannot_be_scored_is_refused(predicted: Batch, make_batch: Any) -> None:
     """No predictions, no such column, no rows: one line each."""
     plain = make_batch(style=["a"])

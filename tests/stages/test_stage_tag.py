@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,16 @@ import pytest
 
 from mt_tools.errors import SettingsMismatch, UsageError
 from mt_tools.features.settings import FeatureSettings
+from mt_tools.nets.body import Head
 from mt_tools.nets.build import build_multitask
 from mt_tools.nets.model import Model
 from mt_tools.nets.weights import resolve
 from mt_tools.stages import embed, spec, tag
+from mt_tools.stages import eval as evaluation
 from mt_tools.tables.batch import Batch, concatenate
 from mt_tools.tables.source import Source, open_table
+from mt_tools.tasks.kinds import head as task_head
+from mt_tools.tasks.kinds import make_task
 
 FEATURES = FeatureSettings(
     sample_rate=8000, n_fft=512, hop=256, bands=24, scale="log", excerpt="segment:0.7"
@@ -57,12 +62,12 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def embedded(mels: Batch, path: Path, how: str) -> Batch:
-    """Return the embeddings of features by the model in a file."""
-    made = embed.run(
-        [mels], mels.columns, resolve(str(path)), how=how, segment=0.0, chosen="",
-        name="embedding", typed=str(path), keep=False, batch_size=16, folders=[], jobs=0, fail=fail,
-    )  # fmt: skip
+def embedded(mels: Batch, path: Path, how: str, *others: Path) -> Batch:
+    """Return the embeddings of features by the model in a file, and by `others` beside it."""
+    paths = [str(path), *map(str, others)]
+    one = embed.Made("embedding", tuple(paths), tuple(resolve(name) for name in paths))
+    way = embed.Way(pool=how, batch_size=16)
+    made = embed.run([mels], mels.columns, [one], way, fail)
     return concatenate(list(made))
 
 
@@ -105,11 +110,36 @@ def test_tracks_features_and_embeddings_are_tagged_alike(
         same(tagged(mine, model, corpus), from_tracks)
 
 
+@pytest.mark.parametrize("how", ["mean+std", "none"])
+def test_a_head_on_several_models_hears_tracks(
+    rows: Batch,
+    mels: Batch,
+    backbone: Path,
+    corpus: Path,
+    fit_model: Callable[..., Model],
+    tmp_path: Path,
+    how: str,
+) -> None:
+    """MSS-CR: what was trained on two networks' vectors side by side could tag no folder."""
+    other = resolve(str(backbone))
+    other.net.load_state_dict({k: v * 1.5 for k, v in other.net.state_dict().items()})
+    other.save(tmp_path / "other.safetensors")
+    vectors = embedded(mels, backbone, how, tmp_path / "other.safetensors")
+    notes: list[str] = []
+    model = fit_model(vectors, *TASKS, epochs=3, say=notes.append)
+    assert not [note for note in notes if "such columns only" in note]
+    model.save(tmp_path / "head.safetensors")
+    model = resolve(str(tmp_path / "head.safetensors"))
+    tracks = rows.take(range(4))
+    mine = vectors.take([i for i, origin in enumerate(vectors.origins) if origin in tracks.ids])
+    same(tagged(mine, model, corpus), tagged(tracks, model, corpus))
+
+
 def test_scores_of_the_segments_are_averaged(
     rows: Batch, mels: Batch, corpus: Path, fit_model: Callable[..., Model]
 ) -> None:
     """AGF and SEQ average the segments' probabilities: so does a network on features here."""
-    model = fit_model(mels, *TASKS, column="mel", epochs=1, channels="8,8")
+    model = fit_model(mels, *TASKS, column="mel", epochs=1, param=("channels=8,8",))
     first = [i for i, origin in enumerate(mels.origins) if origin == rows.ids[0]]
     assert len(first) == 4
     whole = tagged(rows.take([0]), model, corpus)
@@ -138,22 +168,20 @@ def test_a_trained_model_makes_embeddings_too(
     """A model of mt-train is an embedder: from tracks, features or the embeddings it stands on."""
     vectors = embedded(mels, backbone, "mean+std")
     model = fit_model(vectors, "style", epochs=2)
-    options: dict[str, Any] = {
-        "how": "", "segment": 0.0, "chosen": "", "name": "mine", "typed": "m", "keep": False,
-        "batch_size": 16, "folders": [str(corpus)], "jobs": 0, "fail": fail,
-    }  # fmt: skip
+    mine = [embed.Made("mine", ("m",), (model,))]
+    way = embed.Way(folders=[str(corpus)], batch_size=16)
     ids = rows.ids[:3]
     found = []
     for table in (rows, mels, vectors):
-        mine = table.take([i for i, origin in enumerate(table.origins) if origin in ids])
-        made = concatenate(list(embed.run([mine], mine.columns, model, **options)))
+        part = table.take([i for i, origin in enumerate(table.origins) if origin in ids])
+        made = concatenate(list(embed.run([part], part.columns, mine, way, fail)))
         assert made.ids.tolist() == ids.tolist()
         found.append(made["mine"])
     assert found[0].shape == (3, model.width)
     np.testing.assert_allclose(found[1], found[0], atol=1e-5)
     np.testing.assert_allclose(found[2], found[0], atol=1e-5)
     with pytest.raises(UsageError, match=r"pools segments by mean\+std itself"):
-        list(embed.run([rows], rows.columns, model, **(options | {"how": "mean"})))
+        list(embed.run([rows], rows.columns, mine, dataclasses.replace(way, pool="mean"), fail))
 
 
 def test_predictions_are_not_overwritten(
@@ -170,28 +198,6 @@ def test_predictions_are_not_overwritten(
     both = tagged(again, model, corpus, prefix="b.")
     assert both["b.style_pred"].tolist() == both["style_pred"].tolist()
     assert {"style_score", "b.style_score"} <= set(both.names)
-
-
-@pytest.mark.parametrize(
-    ("typed", "expected"),
-    [
-        ("crnn-msd", ("", "crnn-msd")),
-        ("b=crnn-msd", ("b.", "crnn-msd")),
-        ("b=/x/y=z.safetensors", ("b.", "/x/y=z.safetensors")),
-        ("/x=1/m.safetensors", ("", "/x=1/m.safetensors")),
-        ("keras:a=b.h5", ("", "keras:a=b.h5")),
-    ],
-)
-def test_an_alias_is_told_from_a_path(typed: str, expected: tuple[str, str]) -> None:
-    """A folder with an equals sign in its name is no alias."""
-    assert tag.parse_model(typed) == expected
-
-
-@pytest.mark.parametrize("typed", ["=x", "b="])
-def test_half_an_alias_is_refused(typed: str) -> None:
-    """An empty alias or model is a typing error."""
-    with pytest.raises(UsageError, match="alias=FILE"):
-        tag.parse_model(typed)
 
 
 def test_embeddings_of_another_model_are_refused(
@@ -224,7 +230,9 @@ def test_a_row_without_embedding_is_reported(
 
 def test_top_and_scores(rows: Batch, corpus: Path, mels: Batch, fit_model: Any) -> None:
     """--top bounds the tags, --no-scores leaves the vectors out; vocabularies stay in order."""
-    model = fit_model(mels, "instruments", column="mel", epochs=1, channels="8,8", valid=0.0)
+    model = fit_model(
+        mels, "instruments", column="mel", epochs=1, param=("channels=8,8",), valid=0.0
+    )
     track = rows.take([0])
     made = tagged(track, model, corpus, top=2)
     assert len(made["instruments_pred"][0]) == 2
@@ -239,3 +247,129 @@ def test_an_embedder_cannot_tag(make_batch: Any, corpus: Path) -> None:
     """mfcc-stats has no tasks: one line says so."""
     with pytest.raises(UsageError, match="has no tasks"):
         tagged(make_batch(path=["x"]), resolve("mfcc-stats"), corpus)
+
+
+def test_every_kind_of_task_is_written(make_batch: Any, corpus: Path) -> None:
+    """Ordered classes and distributions are words with their scores; a task of pairs is no tag."""
+    n = 24
+    rng = np.random.default_rng(0)
+    mixes = rng.dirichlet(np.ones(3), size=n).astype(np.float32)
+    values: dict[str, tuple[str, np.ndarray]] = {
+        "energy": ("ordinal", np.array([1.0, 2.0, 3.0] * 8)),
+        "topics": ("distribution", mixes),
+        "tempo": ("regression", np.linspace(90, 140, n)),
+        "piece": ("same-track", np.array([f"p{i % 8}" for i in range(n)], dtype=object)),
+    }
+    train = np.ones(n, dtype=bool)
+    tasks = [make_task(name, kind, column, train) for name, (kind, column) in values.items()]
+    heads = {task["name"]: Head(**task_head(task)) for task in tasks}
+    net = build_multitask("mlp", {"hidden": [8]}, (4,), heads, seed=0)
+    net.eval()
+    source = {"kind": "embedding", "settings": {}, "width": 4}
+    model = Model.create(
+        net, name="m", arch="mlp", parameters={"hidden": [8]}, input=source, tasks=tasks
+    )
+    vectors = rng.normal(size=(5, 4)).astype(np.float32)
+    made = tagged(make_batch(embedding=vectors), model, corpus)
+    assert made.names == [
+        "id", "energy_pred", "energy_score", "topics_pred", "topics_score", "tempo_pred",
+    ]  # fmt: skip
+    logits = model.logits(vectors)
+    for name in ("energy", "topics"):
+        column = made.columns[f"{name}_score"]
+        assert len(column.settings["vocabulary"]) == 3
+        assert set(made[f"{name}_pred"]) <= set(column.settings["vocabulary"])
+        np.testing.assert_allclose(made[f"{name}_score"].sum(axis=1), 1, atol=1e-5)
+    power = np.exp(logits["topics"])
+    np.testing.assert_allclose(
+        made["topics_score"], power / power.sum(axis=1, keepdims=True), atol=1e-5
+    )
+    # CORN: P(y > 1) = s1, P(y > 2) = s1 s2.
+    s1, s2 = (1 / (1 + np.exp(-logits["energy"]))).T
+    np.testing.assert_allclose(
+        made["energy_score"], np.stack([1 - s1, s1 - s1 * s2, s1 * s2], axis=1), atol=1e-5
+    )
+    assert made["tempo_pred"].dtype == np.float64
+
+
+def test_predictions_are_scored_by_the_kind_of_their_task(make_batch: Any, corpus: Path) -> None:
+    """Grades would be scored as the numbers or classes that they are written as."""
+    n = 24
+    rng = np.random.default_rng(0)
+    tags = np.empty(n, dtype=object)
+    tags[:] = [["x"], ["y"], ["x", "y"], []] * 6
+    values: dict[str, tuple[str, np.ndarray]] = {
+        "style": ("multiclass", np.array(["a", "b"] * 12, dtype=object)),
+        "tags": ("multilabel", tags),
+        "grade": ("ordinal", np.array([1.0, 2.0, 3.0] * 8)),
+        "level": ("ordinal", np.array(["low", "mid", "high"] * 8, dtype=object)),
+        "tempo": ("regression", np.linspace(90, 140, n)),
+        "topics": ("distribution", rng.dirichlet(np.ones(3), size=n).astype(np.float32)),
+    }  # fmt: skip
+    train = np.ones(n, dtype=bool)
+    words = {"level": ["low", "mid", "high"]}
+    tasks = [
+        make_task(name, kind, column, train, vocabulary=words.get(name))
+        for name, (kind, column) in values.items()
+    ]
+    heads = {task["name"]: Head(**task_head(task)) for task in tasks}
+    net = build_multitask("mlp", {"hidden": [8]}, (4,), heads, seed=0)
+    net.eval()
+    source = {"kind": "embedding", "settings": {}, "width": 4}
+    model = Model.create(
+        net, name="m", arch="mlp", parameters={"hidden": [8]}, input=source, tasks=tasks
+    )
+    labels = {name: column for name, (_, column) in values.items()}
+    vectors = rng.normal(size=(n, 4)).astype(np.float32)
+    made = tagged(make_batch(embedding=vectors, **labels), model, corpus)
+    assert {
+        name: made.columns[f"{name}_pred"].settings["kind"] for name in values
+    } == {name: kind for name, (kind, _) in values.items()}  # fmt: skip
+    rows, _ = evaluation.scored([made], made.columns, [], [], seed=0)
+    found: dict[str, set[str]] = {}
+    for task, metric in zip(rows["task"], rows["metric"], strict=True):
+        found.setdefault(task, set()).add(metric)
+    expected = {
+        "multiclass": "balanced_accuracy", "multilabel": "roc_auc_macro",
+        "ordinal": "quadratic_kappa", "regression": "rmse", "distribution": "kl",
+    }  # fmt: skip
+    assert found.keys() == values.keys()
+    for name, (kind, _) in values.items():
+        mine = {k for k, metric in expected.items() if metric in found[name]}
+        assert mine == {kind}, name
+
+
+def test_a_model_of_pairs_alone_cannot_tag(make_batch: Any, corpus: Path) -> None:
+    """A network that only says whether two crops are of one track has no tag for one."""
+    pieces = np.array(["a", "a", "b", "b"], dtype=object)
+    task = make_task("piece", "same-track", pieces, np.ones(4, dtype=bool))
+    heads = {"piece": Head(**task_head(task))}
+    net = build_multitask("mlp", {"hidden": [8]}, (4,), heads, seed=0)
+    source = {"kind": "embedding", "settings": {}, "width": 4}
+    model = Model.create(
+        net, name="m", arch="mlp", parameters={"hidden": [8]}, input=source, tasks=[task]
+    )
+    with pytest.raises(UsageError, match="compares pairs"):
+        tagged(make_batch(embedding=np.zeros((2, 4), np.float32)), model, corpus)
+
+
+def test_songs_are_tagged_whole(rows: Batch, mels: Batch, corpus: Path) -> None:
+    """A network of songs of any length gets all parts of a track, from tracks as from features."""
+    tasks = [make_task("tempo", "regression", np.arange(4.0), np.ones(4, dtype=bool))]
+    parameters = {"units": 6, "hidden": 5}
+    net = build_multitask("mfcc-lstm-seq", parameters, (24, 22), {"tempo": Head(1)}, seed=0)
+    net.eval()
+    source = {"kind": "feature", "settings": FEATURES.to_json(), "shape": [24, 22]}
+    model = Model.create(
+        net, name="songs", arch="mfcc-lstm-seq", parameters=parameters, input=source, tasks=tasks
+    )
+    tracks = rows.take(range(3))
+    found = tagged(tracks, model, corpus)
+    assert found.ids.tolist() == tracks.ids.tolist()
+    mine = mels.take([i for i, origin in enumerate(mels.origins) if origin in tracks.ids])
+    parts = mine["mel"].reshape(3, 4, 24, 22)
+    expected = model.logits(parts)["tempo"][:, 0] * tasks[0]["std"] + tasks[0]["mean"]
+    np.testing.assert_allclose(found["tempo_pred"], expected, rtol=1e-4)
+    from_features = tagged(mine, model, corpus)
+    assert from_features.ids.tolist() == tracks.ids.tolist()
+    np.testing.assert_allclose(from_features["tempo_pred"], expected, rtol=1e-4)

@@ -8,6 +8,7 @@ come from the one definition.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import inspect
 import os
 import signal
@@ -15,7 +16,7 @@ import sys
 import tomllib
 import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NoReturn, get_type_hints
 
 import typer
@@ -52,6 +53,20 @@ class Inputs:
     metavar: str = "INPUT"
 
 
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What `--config` holds beside options, for a command that asks for it.
+
+    `sections` are its tables by name, such as `grid`; `typed` are the options of the command line,
+    as a file spells them; `arguments` returns what the command is called with when some options
+    have other values, which are checked as in a file, and what was typed still wins.
+    """
+
+    sections: dict[str, Any]
+    typed: frozenset[str]
+    arguments: Callable[[Mapping[str, Any], str], dict[str, Any]]
+
+
 def declare(
     app: typer.Typer,
     name: str,
@@ -60,6 +75,7 @@ def declare(
     examples: list[tuple[str, str]],
     optional: tuple[type, ...] = (),
     hide: tuple[str, ...] = (),
+    sections: tuple[str, ...] = (),
     notes: str = "",
 ) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Register a command function, whose parameters are annotated with settings dataclasses.
@@ -67,7 +83,8 @@ def declare(
     `inputs` describes its positional parameter `inputs: list[str]`. The settings classes in
     `optional` are passed as a dict of only what was given, for commands where a preset or a model
     supplies the rest. `examples` are (command line, what it does) and end the help. `hide` names
-    fields that are no options of this command.
+    fields that are no options of this command. `sections` names tables that its own table in
+    `--config` may hold beside options; a parameter of type `Config` then gets them.
     """
 
     def register(function: Callable[..., int]) -> Callable[..., int]:
@@ -80,6 +97,8 @@ def declare(
                 assert inputs is not None
                 parameters.append(_positional(inputs))
                 continue
+            if hints[parameter] is Config:
+                continue
             group = groups[parameter] = hints[parameter]
             types_ = get_type_hints(group)
             for field in dataclasses.fields(group):
@@ -90,9 +109,10 @@ def declare(
         parameters.append(_config_option())
         parameters.append(_version_option())
 
-        def run(**values: Any) -> int:
-            values.pop("config")
-            values.pop("version")
+        asks = [parameter for parameter, hint in hints.items() if hint is Config]
+
+        def call(values: dict[str, Any]) -> dict[str, Any]:
+            """Return the arguments of the function for values of the options."""
             calls: dict[str, dict[str, Any]] = {parameter: {} for parameter in groups}
             for key, value in values.items():
                 if key in owners:
@@ -103,12 +123,25 @@ def declare(
                 arguments[parameter] = given if group in optional else group(**given)
             if "inputs" in values:
                 arguments["inputs"] = list(values["inputs"] or [])
+            return arguments
+
+        def run(**values: Any) -> int:
+            file: _File = values.pop("config")
+            values.pop("version")
+            arguments = call(values)
+            for parameter in asks:
+                arguments[parameter] = Config(
+                    file.sections,
+                    file.typed,
+                    lambda options, where: call(values | file.checked(options, where)),
+                )
             try:
                 return function(**arguments)
             except BrokenPipeError as error:  # which typer would turn into exit code 1
                 raise Interrupted(signal.SIGPIPE) from error
 
         run.examples, run.notes = examples, notes  # type: ignore[attr-defined]  # for the man page
+        run.sections = sections  # type: ignore[attr-defined]
         run.__name__ = function.__name__
         run.__doc__ = function.__doc__
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -155,7 +188,9 @@ def _option(field: dataclasses.Field[Any], type_: Any, optional: bool) -> inspec
     annotation: Any = type_
     extra: dict[str, Any] = {}
     if type_ is bool and not meta["flags"]:
-        flags = (f"{flags[0]}/--no-{flags[0][2:]}",) if optional or default else flags
+        # What a configuration file switched on can be switched off again where it matters.
+        both = optional or default or meta["result"]
+        flags = (f"{flags[0]}/--no-{flags[0][2:]}",) if both else flags
     if meta["choices"]:
         annotation = Literal[tuple(meta["choices"])]
     if field.name == "verbose":
@@ -206,10 +241,41 @@ def _config_option() -> inspect.Parameter:
     )
 
 
-def _read_config(context: typer.Context, value: str | None) -> str | None:
+@dataclasses.dataclass(frozen=True)
+class _File:
+    """The `--config` file of a run, read; also where none was given."""
+
+    sections: dict[str, Any]
+    context: typer.Context
+
+    @property
+    def typed(self) -> frozenset[str]:
+        """The options that were typed on the command line, as a file spells them."""
+        sources = {
+            o: self.context.get_parameter_source(o.name) for o in self.context.command.params
+        }
+        return frozenset(
+            _spelling(option)
+            for option, source in sources.items()
+            if source is not None and source.name == "COMMANDLINE"
+        )
+
+    def checked(self, table: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """Return options that a section sets, by parameter, without those that were typed."""
+        options: dict[str, Any] = {option.name: option for option in self.context.command.params}
+        return {
+            name: options[name].process_value(self.context, entry)
+            for name, entry in _entries(self.context, table, where).items()
+            if _spelling(options[name]) not in self.typed
+        }
+
+
+def _read_config(context: typer.Context, value: str | None) -> Any:
     """Make a TOML table the defaults of the command it is named after."""
-    if value is None or context.resilient_parsing:
+    if context.resilient_parsing:
         return value
+    if value is None:
+        return _File({}, context)
     try:
         with open(value, "rb") as file:
             tables: Any = tomllib.load(file)
@@ -229,23 +295,31 @@ def _read_config(context: typer.Context, value: str | None) -> str | None:
                     f"command; those are {', '.join(known)}"
                 )
         table = table.get(word, {})
+    names = getattr(context.command.callback, "sections", ())
+    sections = {key: entry for key, entry in table.items() if key in names}
+    options = {key: entry for key, entry in table.items() if key not in names}
+    context.default_map = _entries(context, options, f"--config {value}: [{'.'.join(words)}]")
+    return _File(sections, context)
+
+
+def _entries(context: typer.Context, table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the options of a table by parameter; a wrong name or shape raises `UsageError`."""
     options: dict[str, Any] = {_spelling(option): option for option in context.command.params}
-    defaults = {}
+    found = {}
     for key, entry in table.items():
         option = options.get(key.replace("_", "-"))
         if option is None or option.name in ("config", "version", "help"):
+            near = difflib.get_close_matches(key.replace("_", "-"), list(options), n=2)
             raise UsageError(
-                f"--config {value}: [{'.'.join(words)}] has {key!r}, which is no option of "
-                f"{context.command_path}; see {context.command_path} --help"
+                f"{where} has {key!r}, which is no option of {context.command_path}; "
+                + (f"did you mean {' or '.join(near)}? " if near else "")
+                + f"see {context.command_path} --help"
             )
         several = option.nargs == -1 or getattr(option, "multiple", False)
         if isinstance(entry, dict) or (isinstance(entry, list) and not several):
-            raise UsageError(
-                f"--config {value}: [{'.'.join(words)}] has {key} = {entry!r}: one value expected"
-            )
-        defaults[option.name] = [entry] if several and not isinstance(entry, list) else entry
-    context.default_map = defaults
-    return value
+            raise UsageError(f"{where} has {key} = {entry!r}: one value expected")
+        found[option.name] = [entry] if several and not isinstance(entry, list) else entry
+    return found
 
 
 def _commands() -> list[str]:

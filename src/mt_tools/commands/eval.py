@@ -6,11 +6,17 @@ from typing import NoReturn
 
 from mt_tools.commands.app import Inputs, declare, execute, make_app
 from mt_tools.commands.settings import InputSettings, OutputSettings, RunSettings, WorkSettings
+from mt_tools.errors import UsageError
 from mt_tools.evaluate.settings import ProbeSettings
 from mt_tools.settings import result_settings
-from mt_tools.stages.settings import CheckSettings, ProbeTaskSettings, ScoreSettings
+from mt_tools.stages.settings import (
+    CheckSettings,
+    PlotSettings,
+    ProbeTaskSettings,
+    ScoreSettings,
+)
 
-app = make_app("Evaluate predictions and embeddings, and check tables for leaks.")
+app = make_app("Evaluate predictions and embeddings, check tables for leaks, draw curves.")
 
 
 @app.callback()
@@ -155,6 +161,37 @@ def check(
             this.say(f"{this.rows} rows: nothing found")
         bad = bool(findings) and not settings.warn
         return this.finish([f"{len(findings)} findings in {this.rows} rows"] * bad)
+
+
+@declare(
+    app,
+    "plot",
+    inputs=Inputs("Logs of mt-train, or - for stdin.", metavar="LOG"),
+    examples=[
+        (
+            "mt-train emb.parquet -t style --log log.parquet -o m.safetensors && "
+            "mt-eval plot log.parquet -o curves.svg",
+            "losses and metrics over the examples seen",
+        ),
+        ("mt-eval plot small.parquet large.parquet -o both.png", "two trainings side by side"),
+    ],
+)
+def plot(inputs: list[str], settings: PlotSettings, given: InputSettings, run: RunSettings) -> int:
+    """Draw learning curves: train and valid losses and metrics over the examples seen."""
+    from mt_tools.commands.inputs import open_inputs
+    from mt_tools.commands.run import Run
+    from mt_tools.report.curves import check_ending, curves_of, draw
+    from mt_tools.stages.results import log_columns
+
+    if not settings.output:
+        raise UsageError("-o (missing): name the picture, such as -o curves.svg")
+    check_ending(settings.output)
+    with Run("mt-eval plot", run) as this:
+        logs = [(path, open_inputs([path], given, audio=False)) for path in inputs or ["-"]]
+        tables = [(path, this.read(source, given)) for path, source in logs]
+        curves = curves_of(log_columns(tables, settings.task))
+        draw(curves, settings.output, settings.metric)
+        return this.finish()
 
 
 def _described(step: dict[str, object]) -> str:

@@ -1,4 +1,4 @@
-"""mt-factor: learning targets out of labels."""
+"""mt-factor: learning targets out of labels and features."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from mt_tools.commands.app import Inputs, declare, execute, make_app
 from mt_tools.commands.settings import InputSettings, OutputSettings, RunSettings
 from mt_tools.errors import UsageError
 from mt_tools.settings import result_settings
-from mt_tools.stages.settings import FactorSettings
+from mt_tools.stages.settings import FactorSettings, WordsSettings
 
-app = make_app("Make learning targets out of labels.")
+app = make_app("Make learning targets out of labels and features.")
 
 
 @app.callback()
@@ -67,6 +67,51 @@ def plsa(
         out.write(table)
         if settings.fitted:
             stage.write_fitted(settings.fitted, fitted, vocabulary, result_settings(settings))
+        return this.finish()
+
+
+@declare(
+    app,
+    "kmeans",
+    inputs=Inputs("Tables with features or embeddings, or - for stdin."),
+    examples=[
+        (
+            "mt-factor kmeans mfcc.parquet -k 1024 -o words.npz",
+            "the bag of frames of the SEQ study: 1,024 words ...",
+        ),
+        (
+            "mt-embed mfcc.parquet --model bof:words.npz -o bags.parquet",
+            "... and how often each occurs in a track",
+        ),
+        (
+            "mt-embed ~/Music --model bof:words.npz --segment 30 --pool mean -o bags.parquet",
+            "straight from audio",
+        ),
+    ],
+)
+def kmeans(
+    inputs: list[str],
+    settings: WordsSettings,
+    given: InputSettings,
+    run: RunSettings,
+) -> int:
+    """Find the words of a bag of frames: K-means over the frames of features, or over vectors.
+
+    The dictionary, an .npz file, is a model for mt-embed: --model bof:FILE. Fitted on the train
+    rows where the table has splits, on at most 256 frames a word, drawn by the seed.
+    """
+    from mt_tools.commands.inputs import open_inputs
+    from mt_tools.commands.run import Run, regular_inputs
+    from mt_tools.stages import factor as stage
+
+    if not settings.output.endswith(".npz"):
+        raise UsageError("say where the dictionary goes: -o FILE.npz")
+    with Run("mt-factor kmeans", run) as this:
+        source = open_inputs(inputs, given, audio=False)
+        centres, of, line = stage.words(this.read(source, given), source.columns, settings)
+        steps = this.step(result_settings(settings), regular_inputs(inputs))
+        stage.write_words(settings.output, centres, of, steps)
+        this.say(line)
         return this.finish()
 
 

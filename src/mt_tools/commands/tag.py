@@ -54,11 +54,12 @@ def tag(
     from mt_tools.nets.weights import resolve
     from mt_tools.report.terminal import TagView
     from mt_tools.stages import tag as stage
+    from mt_tools.stages.networks import split_alias
     from mt_tools.tasks.kinds import DEFAULT_TOP
 
     with Run("mt-tag", run) as this:
         set_threads(device.threads)
-        prefix, name = stage.parse_model(settings.model or DEFAULT_MODEL)
+        alias, name = split_alias(settings.model or DEFAULT_MODEL)
         model = resolve(name).to(choose(device.device))
         source = open_inputs(inputs, given, audio=True)
         steps = lambda: this.step(  # noqa: E731
@@ -72,7 +73,7 @@ def tag(
             this.read(source, given),
             source.columns,
             model,
-            prefix=prefix,
+            prefix=f"{alias}." if alias else "",
             top=settings.top or None,
             with_scores=settings.scores,
             batch_size=device.batch_size,

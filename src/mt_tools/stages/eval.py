@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,11 +45,11 @@ FINDING_COLUMNS = [
 ]
 
 _KINDS = {"string": "multiclass", "boolean": "multiclass", "strings": "multilabel",
-          "number": "regression", "integer": "regression"}  # fmt: skip
+          "number": "regression", "integer": "regression", "vector": "distribution"}  # fmt: skip
 
 
 def _task(text: str, columns: dict[str, Column]) -> tuple[str, str]:
-    """Return (column, kind) of a `--task`."""
+    """Return (column, kind) of a `--task`: as typed, or as the column's type says."""
     name, kind, _ = parse_task(text)
     if name not in columns:
         raise UsageError(f"--task {text}: no such column; the input has {', '.join(columns)}")
@@ -56,6 +57,36 @@ def _task(text: str, columns: dict[str, Column]) -> tuple[str, str]:
     if kind is None:
         raise UsageError(f"--task {text}: a {columns[name].kind} column cannot be a label")
     return name, kind
+
+
+@dataclass(frozen=True)
+class _Predicted:
+    """A label, and a prediction of it: `name` is the label's, after the alias of its model."""
+
+    name: str
+    label: str
+    kind: str
+
+
+def _predictions(text: str, columns: dict[str, Column]) -> list[_Predicted]:
+    """Return the predictions of a `--task`, one a model, or of every label where none is named."""
+    asked = parse_task(text) if text else None
+    found = []
+    for column in columns.values():
+        name = column.name.removesuffix("_pred")
+        label = name if name in columns else name.partition(".")[2]
+        if name == column.name or label not in columns:
+            continue
+        if asked is None or asked[0] in (name, label):
+            kind = (asked[1] if asked else None) or column.settings.get("kind")
+            found.append(_Predicted(name, label, kind or _task(label, columns)[1]))
+    if asked and not found:
+        label, _ = _task(text, columns)
+        raise UsageError(
+            f"--task {text}: no column {label + '_pred'!r} or ALIAS.{label}_pred; give the output "
+            "of mt-tag"
+        )
+    return found
 
 
 def table_of(batches: Iterable[Batch], kept: Sequence[str]) -> Batch:
@@ -78,30 +109,26 @@ def scored(
     seed: int,
 ) -> tuple[Batch, list[str]]:
     """Score the predictions in a table against its labels; return metric rows and notes."""
-    named = [_task(text, columns) for text in tasks] or [
-        _task(name.removesuffix("_pred"), columns)
-        for name in columns
-        if name.endswith("_pred") and name.removesuffix("_pred") in columns
-    ]
+    named = [one for text in tasks or [""] for one in _predictions(text, columns)]
     if not named:
         raise UsageError(
             "nothing to score: no column has both a label and a <label>_pred; give the output of "
             "mt-tag on labelled tracks"
         )
-    needed = [n for name, _ in named for n in (name, f"{name}_pred", f"{name}_score")]
+    needed = [n for p in named for n in (p.label, f"{p.name}_pred", f"{p.name}_score")]
     table = table_of(batches, ["id", "origin", "group", "split", *needed])
     if parts:
         table.require("split")
         table = table.take([i for i, part in enumerate(table["split"]) if part in parts])
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
-    for name, kind in named:
-        table.require(f"{name}_pred")
+    for one in named:
+        name = one.name
         column = columns.get(f"{name}_score")
         vocabulary = column.settings.get("vocabulary", []) if column else []
         result = score(
-            kind,
-            table[name],
+            one.kind,
+            table[one.label],
             table[f"{name}_pred"],
             table[f"{name}_score"] if column and vocabulary else None,
             vocabulary,

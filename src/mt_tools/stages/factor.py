@@ -1,4 +1,4 @@
-"""Learning targets out of labels: the factors of a bag of words a track, or an artist."""
+"""Learning targets out of labels and features: factors of bags of words, words of frames."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from mt_tools.errors import BrokenTable, UsageError
-from mt_tools.features.factors import Plsa, fit_plsa
-from mt_tools.stages.settings import FactorSettings
+from mt_tools.features.factors import FRAMES_PER_WORD, FrameSample, Plsa, fit_plsa, fit_words
+from mt_tools.stages.settings import FactorSettings, WordsSettings
 from mt_tools.tables.atomic import atomic
 from mt_tools.tables.batch import Batch, concatenate
 from mt_tools.tables.columns import Column
@@ -55,6 +55,66 @@ def plsa(batches: Iterable[Batch], settings: FactorSettings) -> tuple[Batch, Pls
         (fitted.terms.shape[0],),
     )
     return table.append(target, mixes), fitted, vocabulary
+
+
+def words(
+    batches: Iterable[Batch], columns: dict[str, Column], settings: WordsSettings
+) -> tuple[np.ndarray, dict[str, Any], str]:
+    """Return the dictionary [words, d] of a column's frames, what it is of, and a line about it.
+
+    Frames are those of features, or single vectors. They are drawn from the train rows where the
+    table has splits, from all rows where it has none, in one pass and in constant memory.
+    """
+    column = _frames_column(columns, settings.column)
+    most = settings.words * FRAMES_PER_WORD
+    train, unmarked = FrameSample(most, settings.seed), FrameSample(most, settings.seed)
+    split = False
+    for batch in batches:
+        arrays, parts = batch[column.name], batch.get("split")
+        for id_, array, part in zip(batch.ids, arrays, parts, strict=True):
+            split = split or part is not None
+            frames = array.reshape(-1, array.shape[-1]).T if array.ndim > 1 else array[None]
+            if np.isfinite(frames).all() and part in ("train", None):
+                (unmarked if part is None else train).add(id_, frames)
+    sample = train if split else unmarked
+    frames = sample.frames()
+    of: dict[str, Any] = {"kind": "embedding", "width": column.shape[0]}
+    if column.role == "feature":
+        of = {"kind": "feature", "shape": list(column.shape)}
+    line = f"{settings.words} words from {len(frames)} of {sample.seen} frames"
+    return (
+        fit_words(frames, settings.words, settings.seed),
+        of | {"settings": column.settings},
+        line,
+    )
+
+
+def _frames_column(columns: dict[str, Column], chosen: str) -> Column:
+    known = [c for c in columns.values() if c.role in ("feature", "embedding")]
+    found = [c for c in known if chosen in ("", c.name)]
+    if len(found) != 1:
+        names = ", ".join(c.name for c in known) or "none"
+        raise UsageError(
+            f"--column {chosen}: the input has the features and embeddings {names}"
+            if chosen
+            else f"the input has the features and embeddings {names}: "
+            + ("choose one with --column" if known else "make some with mt-spec first")
+        )
+    return found[0]
+
+
+def write_words(
+    path: str, centres: np.ndarray, of: dict[str, Any], steps: list[dict[str, Any]]
+) -> None:
+    """Write a dictionary as NPZ: `centres`, and what they are of, for `mt-embed --model bof:`."""
+    with atomic(path) as file:
+        meta = {"input": of, "provenance": steps}
+        np.savez(
+            file,
+            allow_pickle=False,
+            centres=centres,
+            __meta__=np.array(json.dumps(meta, sort_keys=True)),
+        )
 
 
 def _words_column(table: Batch, chosen: str) -> str:

@@ -1,12 +1,14 @@
 """From tracks to features: what every command that opens audio begins with.
 
 Order of decoding: the part plus a margin, channels, resample, recipe, trim, features. All of it
-happens in worker processes, one track a task; a track on its way is `(batch, row, parts)`: where it
-stands in the input, and the features of its segments. Workers load this module: no torch here.
+happens in worker processes, one track a task and its segments a minute at a time; a track on its
+way is `(batch, row, parts)`: where it stands in the input, and the features of its segments.
+Workers load this module: no torch here.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mt_tools.engine.pool import cores, ordered
-from mt_tools.errors import RowError, RunError, UsageError
+from mt_tools.errors import DecodeError, RowError, RunError, UsageError
 from mt_tools.features.extract import excerpts, extract, fit_length
 from mt_tools.features.settings import FeatureSettings
 from mt_tools.recipes import Recipe, parse
@@ -34,6 +36,10 @@ Fail = Callable[[dict[str, Any], RowError], None]
 SELECTION = ("path", "audio", "length", "start", "duration", "recipe")
 _GATHER_BYTES = 8 << 20
 _GATHER_ROWS = 256
+
+# Segments that a worker decodes at once, seconds: enough that opening the file and seeking in it
+# cost little, few enough that a mix of hours is never in memory whole.
+_RUN_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,9 @@ class Part:
 Rows = Iterator[tuple[Batch, int, list[Part]]]
 """Tracks on their way: where each stands, and its parts."""
 
+Heard = tuple[float, float | None]
+"""Where a part of a track begins and how long it is, in seconds of what is heard (stretched)."""
+
 # --- from tables to features ---------------------------------------------------------------------
 
 
@@ -117,33 +126,77 @@ def compute(task: tuple[Track, FeatureSettings]) -> list[Part]:
     Runs in a worker. Raises `RowError` for a track that cannot be decoded or is too short.
     """
     track, settings = task
-    source = track.source()
     recipe = track.effects()
-    length = track.length
-    if length is None and settings.excerpt != "whole":
-        length = read_info(source).length
-    # The excerpt is measured on what is heard; parts are selected before stretching.
+    if track.length is None and settings.excerpt != "whole":
+        track = dataclasses.replace(track, length=read_info(track.source()).length)
+    parts = []
+    for run in runs(parts_of(track, recipe, settings), settings):
+        waves = decode_run(track, recipe, run, settings)
+        for (start, duration), wave in zip(run, waves, strict=True):
+            begin = start / recipe.stretch if start else None
+            take = None if duration is None else duration / recipe.stretch
+            parts.append(Part(begin, take, extract(fit_length(wave, settings), settings)))
+    return parts
+
+
+def parts_of(track: Track, recipe: Recipe, settings: FeatureSettings) -> list[Heard]:
+    """Return the parts of a track that the settings' excerpt asks for, on what is heard.
+
+    Parts are selected before stretching. Raises `RowError` as `features.extract.excerpts` does.
+    """
     stretch = recipe.stretch
-    chosen = excerpts(
-        None if length is None else length * stretch,
+    return excerpts(
+        None if track.length is None else track.length * stretch,
         settings,
         None if track.start is None else track.start * stretch,
         None if track.duration is None else track.duration * stretch,
     )
-    parts = []
-    for start, duration in chosen:
-        begin = start / stretch if start else None
-        take = None if duration is None else duration / stretch
-        wave, _ = decode(
-            source,
-            start=begin,
-            duration=take,
-            sample_rate=settings.sample_rate,
-            channels=2 if settings.channels == "stereo" else 1,
-            recipe=recipe,
+
+
+def runs(parts: Sequence[Heard], settings: FeatureSettings) -> list[Sequence[Heard]]:
+    """Group segments that follow one another into runs that are decoded at once."""
+    seconds = settings.excerpt_seconds or _RUN_SECONDS
+    size = max(1, int(_RUN_SECONDS / seconds))
+    if settings.excerpt_hop > seconds:
+        size = 1  # nothing is decoded that lies between
+    return [parts[first : first + size] for first in range(0, len(parts), size)]
+
+
+def decode_run(
+    track: Track, recipe: Recipe, run: Sequence[Heard], settings: FeatureSettings
+) -> list[np.ndarray]:
+    """Decode the segments of a run at once and return the wave of each, [channels, samples].
+
+    The samples are those of each segment decoded alone; to 1e-6 where they are resampled, and after
+    a pitch or stretch recipe in their spectrum only (see `sound.effects`). Where they differ, these
+    are the nearer to the same part of the whole track, as filters begin anew only once a run.
+    Raises `RowError` as `sound.decode` does, `too-short` where a segment begins beyond the end.
+    """
+    rate, stretch = settings.sample_rate, recipe.stretch
+    first, (last, seconds) = run[0][0], run[-1]
+    end = None if seconds is None else last + seconds
+    if end is not None and len(run) > 1:
+        end += 2 * stretch / rate  # the places of segments are rounded, which may take a sample
+    wave, _ = decode(
+        track.source(),
+        start=first / stretch,
+        duration=None if end is None else (end - first) / stretch,
+        sample_rate=rate,
+        channels=2 if settings.channels == "stereo" else 1,
+        recipe=recipe,
+    )
+    if len(run) == 1:
+        return [wave]
+    # Rounded as `decode` rounds the start of each.
+    begin = round(first / stretch * rate)
+    places = [round((round(start / stretch * rate) - begin) * stretch) for start, _ in run]
+    if places[-1] >= wave.shape[1]:
+        raise DecodeError(
+            f"the segment at {last / stretch:g} s begins at or beyond the end of the file; "
+            "correct its length",
+            "too-short",
         )
-        parts.append(Part(begin, take, extract(fit_length(wave, settings), settings)))
-    return parts
+    return [wave[:, place : place + (settings.excerpt_samples or 0)] for place in places]
 
 
 def feature_rows(
@@ -187,13 +240,32 @@ def worked(
             yield batch, row, outcome.value  # type: ignore[misc]
 
 
+@dataclass(frozen=True)
+class Slices:
+    """How the features of a row are cut: frames of a segment, and from one to the next.
+
+    `placed` says whether it matters where in the track they lie, which not every table tells.
+    """
+
+    frames: int
+    hop: int
+    placed: bool = True
+
+
 def column_rows(
-    batches: Iterable[Batch], column: Column, *, joined: bool, keep: bool, fail: Fail
+    batches: Iterable[Batch],
+    column: Column,
+    *,
+    joined: bool,
+    keep: bool,
+    fail: Fail,
+    slices: Slices | None = None,
 ) -> Rows:
     """Yield every row that has a value in `column`, as a part; feature columns go unless `keep`.
 
     With `joined`, consecutive rows of one track (same origin, recipe and file) are its parts and
-    come as its first row: see `whole_tracks`.
+    come as its first row: see `whole_tracks`. With `slices` a row's features are cut into parts; a
+    tail shorter than one is dropped, as of audio.
     """
     held: tuple[Batch, int, list[Part]] | None = None
     held_key = None
@@ -207,15 +279,48 @@ def column_rows(
                 error = RowError(f"no {column.name} in this row", "missing")
                 report_row(fail, batch, row, error)
                 continue
-            part = Part(None, None, arrays[row])
+            parts = [Part(None, None, arrays[row])]
+            if slices is not None:
+                try:
+                    parts = _sliced(batch, row, column, slices)
+                except RowError as error:
+                    report_row(fail, batch, row, error)
+                    continue
             if joined and held is not None and keys[row] == held_key:
-                held[2].append(part)
+                held[2].extend(parts)
                 continue
             if held is not None:
                 yield held
-            held, held_key = (light, row, [part]), keys[row]
+            held, held_key = (light, row, parts), keys[row]
     if held is not None:
         yield held
+
+
+def _sliced(batch: Batch, row: int, column: Column, slices: Slices) -> list[Part]:
+    """Return the segments of a row's features.
+
+    Raises `RowError` where their places depend on a length or a recipe that cannot be read.
+    """
+    features = batch[column.name][row]
+    firsts = range(0, features.shape[-1] - slices.frames + 1, slices.hop)
+    pieces = [features[..., first : first + slices.frames] for first in firsts]
+    if not slices.placed:
+        return [Part(None, None, piece) for piece in pieces]
+    settings = FeatureSettings.from_json(column.settings)
+    numbers = {name: batch.get(name)[row] for name in ("length", "start", "duration")}
+    numbers = {name: None if _null(value) else float(value) for name, value in numbers.items()}
+    track = Track(
+        path=None, audio=None, recipe=batch.get("recipe")[row] or "", folders=(), **numbers
+    )
+    recipe = track.effects()
+    begin = track.start or 0.0
+    if settings.excerpt_part[0] == "centre":
+        begin = parts_of(track, recipe, settings)[0][0] / recipe.stretch
+    frame = settings.hop / settings.sample_rate / recipe.stretch
+    return [
+        Part(begin + first * frame, slices.frames * frame, piece)
+        for first, piece in zip(firsts, pieces, strict=True)
+    ]
 
 
 def fresh(

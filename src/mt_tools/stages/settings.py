@@ -114,19 +114,40 @@ class FactorSettings:
 
 
 @dataclass(frozen=True)
+class WordsSettings:
+    """`mt-factor kmeans`."""
+
+    column: str = setting("", "Features or embeddings, where there are several.", metavar="COLUMN")
+    words: int = setting(1024, "Number of words.", flags=("--words", "-k"), minimum=2)
+    seed: int = setting(0, "Seed of the frames drawn, and of the start.", minimum=0)
+    output: str = setting(
+        "", "Write the dictionary to this .npz file.", flags=("--output", "-o"),
+        metavar="FILE", result=False,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class EmbedSettings:
     """`mt-embed`."""
 
-    model: str = setting(
-        "",
-        "mfcc-stats, random, pretrained weights (`mt-fetch list`), or a model file of mt-train.",
+    model: tuple[str, ...] = setting(
+        (),
+        "mfcc-stats, random, essentia, pretrained weights (`mt-fetch list`), a model file, "
+        "onnx:FILE, hf:REPO or bof:DICTIONARY; again for several side by side, or, with an alias, "
+        "in columns of their own.",
         flags=("--model", "-m"),
-        metavar="NAME|FILE",
+        metavar="[ALIAS=]NAME|FILE",
+    )
+    layer: tuple[str, ...] = setting(
+        (),
+        "Take the output of this layer, averaged over its map; again for several side by side. A "
+        "wrong name is answered with the right ones.",
+        metavar="NAME",
     )
     pool: str = setting(
         "",
-        "Segments to one vector: mean, mean+std, concat:N (N parts of the track), or none: a row "
-        "a segment. Without it the track is taken as the model's features say.",
+        "Segments to one vector: mean, mean+std, max, gem, concat:N (N parts of the track), or "
+        "none: a row a segment. Without it the track is taken as the model's features say.",
         metavar="HOW",
     )
     segment: float = setting(
@@ -135,9 +156,40 @@ class EmbedSettings:
         metavar="S",
         minimum=0.0,
     )
+    hop: float = setting(
+        0.0,
+        "Seconds from the start of a segment to that of the next; 0 = its length.",
+        metavar="S",
+        minimum=0.0,
+    )
+    precision: str = setting(
+        "float32",
+        "What the network computes in; half precision is for GPUs.",
+        choices=("float32", "bfloat16", "float16"),
+    )
+    update: str = setting(
+        "",
+        "Take what this table holds of the same sound, made with the same settings; it need not "
+        "exist yet, and may be the output.",
+        metavar="TABLE",
+        result=False,
+    )
     column: str = setting("", "Column to embed, where there are several.", metavar="NAME")
     keep: bool = setting(False, "Keep the feature columns.")
     as_: str = setting("embedding", "Name of the new column.", flags=("--as",), metavar="NAME")
+    selftest: bool = setting(
+        False,
+        "Embed nothing: compare devices, batch sizes and the scores stored with the model.",
+        result=False,
+        panel="Models",
+    )
+    calibrate: str = setting(
+        "",
+        "Embed nothing: write the model to -o FILE.safetensors, its batch norms set from the "
+        "features in this table.",
+        metavar="TABLE",
+        panel="Models",
+    )
 
 
 @dataclass(frozen=True)
@@ -147,50 +199,93 @@ class TrainSettings:
     task: tuple[str, ...] = setting(
         (),
         "Label to learn: COLUMN[:kind][:weight]; again for each task. Kinds: multiclass, "
-        "multilabel, regression; the column's type decides where none is said.",
+        "multilabel, regression, ordinal, distribution, same-track; the column's type decides "
+        "where none is said.",
         flags=("--task", "-t"),
         metavar="COLUMN[:kind][:weight]",
     )
     net: str = setting(
-        "", "mlp on embeddings, cnn on features; the input decides where none is said.",
+        "",
+        "Network, or NETWORK.WEIGHTS to begin with pretrained ones (crnn-choi.crnn-msd); mlp on "
+        "embeddings and cnn on features where none is said.",
         metavar="NAME",
-    )  # fmt: skip
+    )
+    param: tuple[str, ...] = setting(
+        (),
+        "Parameter of the network: hidden=128,64, dropout=0.2, batch_norm=false; again for each. "
+        "A wrong name is answered with the right ones.",
+        metavar="NAME=VALUE",
+    )
+    match_parameters: int = setting(
+        0,
+        "Choose the network's width so that it has so many trainable parameters, such as those of "
+        "the networks it is compared with; 0 = as it is.",
+        metavar="N",
+        minimum=0,
+    )
     input: str = setting("", "Column to learn from, where there are several.", metavar="COLUMN")
-    hidden: str = setting("128,64", "Units of the mlp's hidden layers.", metavar="LIST")
-    batch_norm: bool = setting(True, "Normalise the mlp's hidden layers over the batch.")
-    channels: str = setting("32,64,128", "Filters of the cnn's layers.", metavar="LIST")
-    dropout: float = setting(0.5, "Share of units dropped while training.", minimum=0, maximum=0.95)
+    preset: str = setting(
+        "", "Learn straight from audio, by features of this preset of mt-spec.", metavar="NAME"
+    )
     valid: float = setting(
         0.15, "Share of the train rows drawn for validation, where none are marked.",
-        minimum=0.0, maximum=0.9,
+        minimum=0.0, maximum=0.9, panel="Protocol",
     )  # fmt: skip
     test: float = setting(
         0.0, "Share of the rows held out and reported, where none are marked.",
-        minimum=0.0, maximum=0.9,
+        minimum=0.0, maximum=0.9, panel="Protocol",
     )  # fmt: skip
     split: str = setting(
         "grouped",
         "How valid and test are drawn where the table has no split.",
-        choices=("grouped", "stratified", "random"),
+        choices=("grouped", "stratified", "random"), panel="Protocol",
+    )  # fmt: skip
+    fold: int = setting(
+        -1, "Fold to test on, where the table has folds.", metavar="N", panel="Protocol"
     )
-    fold: int = setting(-1, "Fold to test on, where the table has folds.", metavar="N")
-    ignore_split: bool = setting(False, "Train on all rows, the test rows too.")
+    ignore_split: bool = setting(False, "Train on all rows, the test rows too.", panel="Protocol")
     allow_leak: bool = setting(
-        False, "Train although the split leaks; the model says so ever after."
+        False, "Train although the split leaks; the model says so ever after.", panel="Protocol"
     )
 
 
 @dataclass(frozen=True)
 class TrainOutputSettings:
-    """Where the model of `mt-train` goes, and what trains it."""
+    """Where the model of `mt-train` goes, what trains it, and what is told of it."""
 
     output: str = setting(
-        "", "Write the model to this .safetensors file.", flags=("--output", "-o"),
-        metavar="FILE", result=False,
+        "", "Write the model to this .safetensors file; with a grid, to a folder of them.",
+        flags=("--output", "-o"), metavar="FILE|DIR", result=False,
     )  # fmt: skip
     device: str = setting(
         "auto", "auto, cpu, cuda, cuda:N or mps; auto takes a GPU when there is one.",
         metavar="NAME", result=False,
+    )  # fmt: skip
+    log: str = setting(
+        "", "Write the learning curves to this table, for mt-eval plot.",
+        metavar="FILE", result=False,
+    )  # fmt: skip
+    resume: bool = setting(
+        False, "Go on from the checkpoint of a run that was stopped, if there is one.",
+        result=False,
+    )  # fmt: skip
+    dry_run: bool = setting(
+        False, "Check everything, print layers, parameters, tasks and rows, and write nothing.",
+        result=False,
+    )  # fmt: skip
+    json: bool = setting(False, "Print the plan of --dry-run as JSON.", result=False)
+    runs: bool = setting(
+        False, "List the names of the runs of [mt-train.grid] in --config, one a line.",
+        result=False, panel="Grid",
+    )  # fmt: skip
+    run: str = setting(
+        "", "Do this run of the grid alone, as a target of make does.",
+        metavar="NAME", result=False, panel="Grid",
+    )  # fmt: skip
+    results: str = setting(
+        "", "Write the results of the runs that are done as a table, a row a run, and train "
+        "nothing; - prints it.",
+        metavar="FILE", result=False, panel="Grid",
     )  # fmt: skip
 
 
@@ -233,6 +328,23 @@ class CheckSettings:
     model: str = setting(
         "", "Compare vocabularies and settings with this model.", metavar="NAME|FILE"
     )
+
+
+@dataclass(frozen=True)
+class PlotSettings:
+    """`mt-eval plot`."""
+
+    output: str = setting(
+        "", "Draw into this .png, .svg or .pdf file.",
+        flags=("--output", "-o"), metavar="FILE", result=False,
+    )  # fmt: skip
+    task: tuple[str, ...] = setting(
+        (), "Draw this task; all where none is said.", flags=("--task", "-t"), metavar="NAME"
+    )
+    metric: tuple[str, ...] = setting(
+        (), "Draw this metric, or loss; the loss and the main metric of each task where none is "
+        "said.", metavar="NAME",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

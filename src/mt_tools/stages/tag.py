@@ -10,24 +10,14 @@ import numpy as np
 from mt_tools.errors import UsageError
 from mt_tools.nets.model import Model
 from mt_tools.stages.frontend import Fail, fresh, gathered, whole_tracks
-from mt_tools.stages.networks import applied, model_inputs
+from mt_tools.stages.networks import applied, model_inputs, takes_songs
 from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import Column
-from mt_tools.tasks.kinds import Task, decide, scores
+from mt_tools.tasks.kinds import Task, decide, predictable, prediction_type, scores
 
 Scores = dict[str, np.ndarray]
 
 _HEAVY = ("feature", "embedding")
-
-
-def parse_model(text: str) -> tuple[str, str]:
-    """Split `alias=FILE` into the prefix of its columns, `alias.`, and the model's name."""
-    alias, equals, name = text.partition("=")
-    if not equals or "/" in alias or ":" in alias:
-        return "", text
-    if not alias or not name:
-        raise UsageError(f"--model {text}: expected NAME, FILE or alias=FILE")
-    return f"{alias}.", name
 
 
 def run(
@@ -46,36 +36,37 @@ def run(
     """Yield the rows with `<task>_pred` and, for classes and tags, `<task>_score` columns.
 
     Embeddings or features in the table are used where they are what the model takes, and left
-    out; otherwise the tracks are decoded. Scores of several segments of a track are averaged. The
-    names of the columns begin with `prefix`. Raises `UsageError` for a model without tasks, and
-    `SettingsMismatch` for features that do not fit.
+    out; otherwise the tracks are decoded. Scores of several segments of a track, such as those of
+    a model that was trained on crops, are averaged. Tasks of pairs say nothing of a track and are
+    left out. The names of the columns begin with `prefix`. Raises `UsageError` for a model without
+    tasks, and `SettingsMismatch` for features that do not fit.
     """
-    if not model.tasks:
-        raise UsageError(
-            f"{model.name} has no tasks: it makes embeddings; tag with a trained model"
-        )
-    names = [f"{prefix}{task['name']}_pred" for task in model.tasks]
+    tasks = [task for task in model.tasks if predictable(task)]
+    if not tasks:
+        what = "compares pairs of tracks" if model.tasks else "has no tasks: it makes embeddings"
+        raise UsageError(f"{model.name} {what}; tag with a trained model")
+    names = [f"{prefix}{task['name']}_pred" for task in tasks]
     untagged = fresh(batches, *names, advice="tell the two apart with --model ALIAS=FILE")
     inputs, _, joined = model_inputs(
         untagged, columns, model, by_track=True, batch_size=batch_size, folders=folders, jobs=jobs,
         fail=fail,
     )  # fmt: skip
-    described = {"model": model.name, "digest": model.digest}
+    made_by = {"model": model.name, "digest": model.digest}
 
     def network(x: np.ndarray) -> Scores:
         logits = model.logits(x, batch_size, kind=model.input_kind)
-        return {task["name"]: scores(task, logits[task["name"]]) for task in model.tasks}
+        return {task["name"]: scores(task, logits[task["name"]]) for task in tasks}
 
     found = (
         (batch, row, {name: values.mean(axis=0) for name, values in made.items()})
-        for batch, row, made in applied(inputs, network, batch_size, fail)
+        for batch, row, made in applied(inputs, network, batch_size, fail, takes_songs(model))
     )
     # As many rows at a time as go through the network: people watch them come.
     for batch, values in gathered(found, batch_size):
         if joined:
             batch = whole_tracks(batch)
         light = batch.without([c.name for c in batch.columns.values() if c.role in _HEAVY])
-        yield predicted(light, values, model.tasks, prefix, top, described if with_scores else None)
+        yield predicted(light, values, tasks, prefix, top, made_by, with_scores)
 
 
 def predicted(
@@ -84,17 +75,22 @@ def predicted(
     tasks: Sequence[Task],
     prefix: str,
     top: int | None,
-    described: dict[str, Any] | None,
+    made_by: dict[str, Any],
+    with_scores: bool,
 ) -> Batch:
-    """Return the rows with the predictions of each task; `described` None leaves scores out."""
+    """Return the rows with the predictions of each task, which say what made them.
+
+    Each column says the kind of its task too, by which `mt-eval score` knows what to measure: the
+    numbers of an ordinal task would pass for those of a regression.
+    """
     for task in tasks:
         values = np.stack([of_row[task["name"]] for of_row in found])
-        kind = {"multiclass": "string", "multilabel": "strings"}.get(task["kind"], "number")
         name = prefix + task["name"]
-        chosen = Column(f"{name}_pred", kind, "prediction")
+        said = {**made_by, "kind": task["kind"]}
+        chosen = Column(f"{name}_pred", prediction_type(task), "prediction", said)
         batch = batch.append(chosen, decide(task, values, top))
-        if task["vocabulary"] and described is not None:
-            settings = {**described, "vocabulary": task["vocabulary"]}
-            column = Column(f"{name}_score", "vector", "prediction", settings, values.shape[1:])
+        if task["vocabulary"] and with_scores:
+            said = {**said, "vocabulary": task["vocabulary"]}
+            column = Column(f"{name}_score", "vector", "prediction", said, values.shape[1:])
             batch = batch.append(column, values)
     return batch
