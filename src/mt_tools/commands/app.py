@@ -365,7 +365,8 @@ def execute(app: typer.Typer, name: str) -> NoReturn:
     code = EXIT_FAILED
     try:
         code = typer.main.get_command(app).main(prog_name=name, standalone_mode=False) or EXIT_OK
-        sys.stdout.flush()
+        if sys.stdout is not None:  # `>&-` closed it
+            sys.stdout.flush()
     except Interrupted as interrupted:
         _die(interrupted.number, interrupted)
     except BrokenPipeError as error:
@@ -377,11 +378,23 @@ def execute(app: typer.Typer, name: str) -> NoReturn:
         code = EXIT_USAGE
         _say(name, error, f"; see {_path(name, error)} --help")
     except OSError as error:
+        code = EXIT_FAILED  # of stdout too, once the work is done
         _say(name, error)
     except Exception as error:
+        code = EXIT_FAILED
         _say(name, error, "; this is a defect: run again with -vv and report it")
     sys.stderr.flush()
+    _let_go()
     sys.exit(code)
+
+
+def _let_go() -> None:
+    """Drop what stdout would not take: Python would try it again at the end, and exit with 120."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _path(name: str, error: Any) -> str:
