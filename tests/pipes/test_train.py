@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
@@ -246,17 +247,22 @@ def test_a_log_never_loses_what_it_held(
                "--batch-size", "8", "--checkpoint-every", "50", "-q"]  # fmt: skip
     log, held = tmp_path / "cut.parquet", []
     command = [bin_folder / "mt-train", embedded, *options, "-o", "cut.safetensors", "--log", log]
+
+    def read() -> list[dict[str, Any]]:
+        # In one go: pyarrow opens a path more than once, and the log is replaced meanwhile.
+        return pq.read_table(io.BytesIO(log.read_bytes())).to_pylist()
+
     for runs in (1, 1, 2, 2):
         process = subprocess.Popen([*command, "--resume"], cwd=tmp_path, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            rows = pq.read_table(log).to_pylist() if log.exists() else []
+            rows = read() if log.exists() else []
             if rows != held and len({row["run"] for row in rows}) >= runs:
                 break
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-        rows = pq.read_table(log).to_pylist()
+        rows = read()
         assert rows[: len(held)] == held
         assert len(rows) > len(held)
         held = rows
@@ -264,7 +270,7 @@ def test_a_log_never_loses_what_it_held(
     sh(f"{line} -o cut.safetensors --log cut.parquet --resume", ok=True)
     sh(f"{line} -o whole.safetensors --log whole.parquet", ok=True)
     assert log.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
-    assert pq.read_table(log).to_pylist()[: len(held)] == held
+    assert read()[: len(held)] == held
     assert not (tmp_path / "cut.safetensors.checkpoint").exists()
 
 
