@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_info
 
+from mt_tools.engine import pool
 from mt_tools.errors import DecodeError, UsageError
 
 
@@ -20,6 +21,14 @@ class Unpicklable(Exception):
 
     def __init__(self, code: int, prefix: str) -> None:
         super().__init__(prefix)
+
+
+def hold_the_lock() -> None:
+    """Take the lock of the program that ends, and keep it."""
+    while not pool._exiting:
+        time.sleep(0.001)
+    with pool._lock:
+        time.sleep(60)
 
 
 def work(item: str) -> str:

@@ -220,6 +220,10 @@ ENDS = {
     "idle": "",
     "error": "1 / 0",
     "open stream": "open_for_ever = ordered(work, ['a'] + ['sleep 60'] * 9, 2); next(open_for_ever)",
+    "open stream, dying thread": (  # one of ours may end with the interpreter wherever it is
+        "open_for_ever = ordered(work, ['a'] + ['sleep 60'] * 9, 2); next(open_for_ever)\n"
+        "    threading.Thread(target=hold_the_lock, daemon=True).start()"
+    ),
     "interrupt": (
         "stream = ordered(work, ['a'] + ['sleep 60'] * 9, 2); next(stream)\n"
         "    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start(); list(stream)"
@@ -243,7 +247,7 @@ def test_workers_end_with_the_program(how: str, tmp_path: Path) -> None:
     shutil.copy(Path(__file__).with_name("pool_work.py"), tmp_path)
     (tmp_path / "program.py").write_text(
         "import os, signal, threading, time\n"
-        "from pool_work import work\n"
+        "from pool_work import hold_the_lock, work\n"
         "from mt_tools.engine import pool\n"
         "from mt_tools.engine.pool import ordered\n"
         "if __name__ == '__main__':\n"

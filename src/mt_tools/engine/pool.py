@@ -158,6 +158,8 @@ class _Pool:
 
     def cancel(self, tasks: Sequence[_Task]) -> None:
         """Drop tasks; a worker on one of them has cleaned up and ended when this returns."""
+        if _exiting:  # all have ended; a thread that died with the interpreter may hold the lock
+            return
         with _lock:
             for task in tasks:
                 task.cancel()
