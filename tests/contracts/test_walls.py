@@ -21,8 +21,8 @@ FLOORS = [
     {"stages"},
     {"commands"},
 ]
-# What several stages begin with is shared inside the room, and how train divides its rows.
-SHARED_STAGES = {"frontend", "networks", "parts", "settings", "waves"}
+# What several stages begin with is shared inside the room, and what train is made of.
+SHARED_STAGES = {"frontend", "inputs", "job", "networks", "parts", "settings", "waves"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -20,8 +20,10 @@ from mt_tools.learn.settings import (
 )
 from mt_tools.learn.transfer import parse_init
 from mt_tools.nets.model import Model
-from mt_tools.stages import train
-from mt_tools.stages.settings import TrainSettings
+from mt_tools.stages import inputs
+from mt_tools.stages.job import Job
+from mt_tools.stages.settings import Options, TrainSettings
+from mt_tools.stages.train import run
 from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import RESERVED, Column, guess_role
 from mt_tools.tables.source import Source, open_table
@@ -84,7 +86,7 @@ def few(tracks: Source) -> Iterator[Batch]:
 
 
 @pytest.fixture(scope="session")
-def make_job() -> Callable[..., train.Job]:
+def make_job() -> Callable[..., Job]:
     """Describe a training on the rows of a batch; options are those of mt-train."""
 
     def make_job(
@@ -94,7 +96,7 @@ def make_job() -> Callable[..., train.Job]:
         folders: tuple[str, ...] = (),
         say: Callable[[str], None] = lambda note: None,
         **options: Any,
-    ) -> train.Job:
+    ) -> Job:
         given: dict[str, Any] = {
             "epochs": 30,
             "seed": 0,
@@ -106,15 +108,15 @@ def make_job() -> Callable[..., train.Job]:
             for cls in (TrainSettings, FitSettings, FeedSettings, TransferSettings,
                         ProtocolSettings)
         ]  # fmt: skip
-        said = train.Options(*groups)
-        chosen = train.input_column(batch.columns, column, "")
+        said = Options(*groups)
+        chosen = inputs.input_column(batch.columns, column, "")
         assert chosen is not None
-        arch, weights = train.network(said.train.net, chosen)
-        examples = train.collect([batch], chosen, said, arch=arch, say=say)
+        arch, weights = inputs.network(said.train.net, chosen)
+        examples = inputs.collect([batch], chosen, said, arch=arch, say=say)
         inits = parse_init(said.transfer.init)
-        sources, parameters = train.sources_of(said, arch, weights, inits, examples, say)
-        backbone = train.backbone_of(chosen, folders, say)
-        return train.Job(
+        sources, parameters = inputs.sources_of(said, arch, weights, inits, examples, say)
+        backbone = inputs.backbone_of(chosen, folders, say)
+        return Job(
             examples, chosen, arch, parameters, sources, said, backbone, torch.device("cpu"), say,
             **given,
         )  # fmt: skip
@@ -123,10 +125,10 @@ def make_job() -> Callable[..., train.Job]:
 
 
 @pytest.fixture(scope="session")
-def fit_model(make_job: Callable[..., train.Job]) -> Callable[..., Model]:
+def fit_model(make_job: Callable[..., Job]) -> Callable[..., Model]:
     """Train on the rows of a batch, in this process; options are those of mt-train."""
 
     def fit_model(batch: Batch, *tasks: str, **options: Any) -> Model:
-        return train.run(make_job(batch, *tasks, **options), []).model
+        return run(make_job(batch, *tasks, **options), []).model
 
     return fit_model

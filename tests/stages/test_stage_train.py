@@ -17,9 +17,10 @@ from mt_tools.learn.settings import (
     TransferSettings,
 )
 from mt_tools.nets.model import Model
-from mt_tools.stages import train
+from mt_tools.stages import inputs, train
+from mt_tools.stages.job import Job, set_up
 from mt_tools.stages.parts import Parts, parts_of
-from mt_tools.stages.settings import TrainSettings
+from mt_tools.stages.settings import Options, TrainSettings
 from mt_tools.tables.batch import Batch
 
 FitModel = Callable[..., Model]
@@ -54,9 +55,9 @@ def parts(batch: Batch, seed: int = 0, **options: Any) -> Parts:
     return parts_of(batch, settings, batch["style"], seed)
 
 
-def options_of(*tasks: str) -> train.Options:
+def options_of(*tasks: str) -> Options:
     """Return the options of mt-train as they are when only tasks are named."""
-    return train.Options(
+    return Options(
         TrainSettings(task=tasks),
         FitSettings(),
         FeedSettings(),
@@ -67,7 +68,7 @@ def options_of(*tasks: str) -> train.Options:
 
 def chosen(batch: Batch, column: str = "", net: str = "") -> str | None:
     """Return the name of the column that is learned from."""
-    found = train.input_column(batch.columns, column, net)
+    found = inputs.input_column(batch.columns, column, net)
     return None if found is None else found.name
 
 
@@ -243,7 +244,7 @@ def test_rows_without_input_are_left_out_and_counted(make_batch: Any) -> None:
 
     def collect(*batches: Batch) -> Batch:
         column = batch.columns["embedding"]
-        return train.collect(batches, column, options, say=said.append).table
+        return inputs.collect(batches, column, options, say=said.append).table
 
     kept = collect(batch)
     assert len(kept) == 55
@@ -263,10 +264,10 @@ def test_the_column_to_learn_from_is_chosen_or_clear(make_batch: Any) -> None:
         embedding=np.ones((1, 2), np.float32), **{"embedding.b": np.ones((1, 2), np.float32)}
     )
     with pytest.raises(UsageError, match=r"embedding, embedding\.b: choose .* --input COLUMN"):
-        train.input_column(two.columns, "", "")
+        inputs.input_column(two.columns, "", "")
     assert chosen(two, "embedding.b") == "embedding.b"
     with pytest.raises(UsageError, match="make one with mt-embed"):
-        train.input_column(make_batch(style=["a"]).columns, "", "")
+        inputs.input_column(make_batch(style=["a"]).columns, "", "")
     both = make_batch(embedding=np.ones((1, 2), np.float32), mel=np.ones((1, 2, 3), np.float32))
     assert chosen(both, net="cnn") == "mel"
     assert chosen(both, net="mlp") == "embedding"
@@ -350,14 +351,14 @@ def test_labels_that_are_lost_are_told_once(make_batch: Any, make_job: Any) -> N
     styles = ["x"] * 6 + [["a", "b"][i % 2] for i in range(54)]
     split = ["valid"] * 6 + ["train"] * 54
     batch = learnable(make_batch, style=styles, split=split)
-    assert train.set_up(make_job(batch, "style"), "train", 0).notes == [
+    assert set_up(make_job(batch, "style"), "train", 0).notes == [
         "task style: not in its vocabulary: x (6)"
     ]
     # Lists of several are lost to a task of classes for another reason.
     batch = learnable(
         make_batch, style=[[one] for one in styles[:-2]] + [["a", "b"]] * 2, split=split
     )
-    assert train.set_up(make_job(batch, "style:multiclass"), "train", 0).notes == [
+    assert set_up(make_job(batch, "style:multiclass"), "train", 0).notes == [
         "task style: not in its vocabulary: x (6)",
         "task style: 8 labelled rows cannot be used (multiclass)",
     ]
@@ -426,7 +427,7 @@ def test_gain_by_company_is_against_the_same_training_alone(
         fit_model(table, "style", baseline=True, **options)
 
 
-def curve(job: train.Job, run: str = "train") -> list[Any]:
+def curve(job: Job, run: str = "train") -> list[Any]:
     """Return the points of one run of a training, which tell its first weights and its length."""
     return dict(train.run(job, []).curves)[run]
 
@@ -708,7 +709,7 @@ def test_the_plan_counts_what_the_studies_count(make_batch: Any, make_job: Any) 
     assert plan["updates"]["epoch"] == train_rows // 8 + (train_rows % 8 > 1)
     assert plan["updates"]["most"] == 3 * plan["updates"]["epoch"]
     tasks = {task["name"]: task for task in plan["tasks"]}
-    genres = [labels["genre"][row] for row in train.set_up(job, "train", 0).parts.train]
+    genres = [labels["genre"][row] for row in set_up(job, "train", 0).parts.train]
     shares = np.array([genres.count(genre) for genre in set(genres)]) / len(genres)
     entropy = -(shares * np.log(shares)).sum()
     assert tasks["genre"]["constant_loss"] == pytest.approx(entropy, abs=1e-6)
@@ -748,7 +749,7 @@ def test_a_table_larger_than_memory_is_read_where_it_lies(
         writer.write(batch.take(part))
         writer.finish(len(part), 0)
     source = Source([open_table(path) for path in paths])
-    examples = train.from_table(
+    examples = inputs.from_table(
         source, iter, paths, source.columns["mel"], options_of("style"), arch="cnn", limit=1000,
         say=lambda note: None,
     )  # fmt: skip

@@ -22,12 +22,13 @@ from mt_tools.learn.settings import (
     TransferSettings,
 )
 from mt_tools.settings import result_settings
-from mt_tools.stages.settings import TrainOutputSettings, TrainSettings
+from mt_tools.stages.settings import Options, TrainOutputSettings, TrainSettings
 
 if TYPE_CHECKING:
     from mt_tools.commands.run import Run
     from mt_tools.learn.distributed import World
-    from mt_tools.stages import train as stage
+    from mt_tools.stages.job import Job
+    from mt_tools.stages.train import Outcome
     from mt_tools.tables.source import Source
 
 app = make_app("Train a model of one or many tasks.")
@@ -402,7 +403,7 @@ class _Training:
         from pathlib import Path
 
         from mt_tools.report.live import LiveView
-        from mt_tools.stages import train as stage
+        from mt_tools.stages.train import run
         from mt_tools.tables.atomic import sweep
 
         if self.title and not self.target.dry_run:
@@ -428,9 +429,7 @@ class _Training:
         )
         try:
             with view:
-                outcome = stage.run(
-                    job, this.step({**self._said(), **_named(self.given)}, self._files())
-                )
+                outcome = run(job, this.step({**self._said(), **_named(self.given)}, self._files()))
         finally:
             with contextlib.suppress(OSError):  # unless there is something to resume from
                 checkpoints.rmdir()
@@ -442,31 +441,30 @@ class _Training:
         self._report(this, outcome)
         return this.finish() if world.first else EXIT_OK
 
-    def _job(self, this: Run, device: Any, world: World) -> stage.Job:
+    def _job(self, this: Run, device: Any, world: World) -> Job:
         """Read the inputs and describe the training; `UsageError` for what does not fit."""
         from mt_tools.commands.inputs import open_inputs
         from mt_tools.learn.transfer import parse_init
-        from mt_tools.stages import train as stage
+        from mt_tools.stages import inputs
+        from mt_tools.stages.job import PAIRED, Job
 
-        options = stage.Options(
-            self.settings, self.fitting, self.feeding, self.transfer, self.protocol
-        )
+        options = Options(self.settings, self.fitting, self.feeding, self.transfer, self.protocol)
         notes: list[str] = []  # a mistake is one line: these wait until there is none
         source = open_inputs(self.inputs, self.given, audio=False)
-        _, labels = stage.kept_columns(self.settings.task)
-        source.require(*(label for label in labels if label != stage.PAIRED))
+        _, labels = inputs.kept_columns(self.settings.task)
+        source.require(*(label for label in labels if label != PAIRED))
         net = self.settings.net.partition(".")[0]
         column = None
         if not self.settings.preset:
-            column = stage.input_column(source.columns, self.settings.input, net)
-        arch, weights = stage.network(self.settings.net, column)
+            column = inputs.input_column(source.columns, self.settings.input, net)
+        arch, weights = inputs.network(self.settings.net, column)
         if column is None:
             examples = self._heard(this, source, options, arch, weights, device, world)
         else:
             if self.feeding.recipe:
                 raise UsageError(f"--recipe is for audio, and {column.name} is learned from; make "
                                  "copies with mt-augment before")  # fmt: skip
-            examples = stage.from_table(
+            examples = inputs.from_table(
                 source,
                 lambda opened: this.read(opened, self.given),
                 self.inputs,
@@ -477,11 +475,11 @@ class _Training:
             )
         if source.failed:
             notes.append(f"{source.failed} rows failed before this command and are not trained on")
-        sources, parameters = stage.sources_of(
+        sources, parameters = inputs.sources_of(
             options, arch, weights, parse_init(self.transfer.init), examples, notes.append
         )
-        backbone = stage.backbone_of(column, source.folders, notes.append)
-        return stage.Job(
+        backbone = inputs.backbone_of(column, source.folders, notes.append)
+        return Job(
             examples, column, arch, parameters, sources, options, backbone, device, this.say,
             world=world, notes=notes,
         )  # fmt: skip
@@ -490,21 +488,21 @@ class _Training:
         self,
         this: Run,
         source: Source,
-        options: stage.Options,
+        options: Options,
         arch: str,
         weights: str,
         device: Any,
         world: World,
     ) -> Any:
         """Return the examples that are decoded from the tracks themselves."""
-        from mt_tools.stages import train as stage
+        from mt_tools.stages import inputs
         from mt_tools.stages.waves import open_audio
 
-        kept, labels = stage.kept_columns(self.settings.task)
+        kept, labels = inputs.kept_columns(self.settings.task)
         return open_audio(
             this.read(source, self.given),
             [*kept, *labels],
-            stage.audio_settings(self.settings.preset, arch, weights),
+            inputs.audio_settings(self.settings.preset, arch, weights),
             options.feed,
             seed=self.fitting.seed,
             folders=source.folders,
@@ -514,17 +512,17 @@ class _Training:
             world=world,
         )
 
-    def _plan(self, this: Run, job: stage.Job) -> int:
+    def _plan(self, this: Run, job: Job) -> int:
         """Print what would be done."""
         from mt_tools.report.plan import print_plan
-        from mt_tools.stages import train as stage
+        from mt_tools.stages.train import planned
 
-        plan = stage.planned(job) | {"device": str(job.device)}
+        plan = planned(job) | {"device": str(job.device)}
         if job.world.first:
             print_plan(plan, self.title, as_json=self.target.json)
         return this.finish()
 
-    def _report(self, this: Run, outcome: stage.Outcome) -> None:
+    def _report(self, this: Run, outcome: Outcome) -> None:
         """Say what was reached."""
         from mt_tools.evaluate import measure
 

@@ -102,8 +102,7 @@ def copy_layers(
     mapped: dict[str, list[str]] = {alias: [] for alias in sources}
     for text in maps:
         mapped[_alias(text, sources)].append(text)
-    keys, state = net.tensor_names(), net.state_dict()
-    places = layer_tensors(net)
+    ours, places = net.named_tensors(), layer_tensors(net)
     moves: dict[str, Move] = {}
     notes = []
     for alias, model in sources.items():
@@ -117,7 +116,7 @@ def copy_layers(
             for layer, own in _by_name(layers[alias], _same_heads(model, tasks)):
                 if layer not in places:
                     continue
-                misfit = _misfit(own, places[layer], tensors, keys, state)
+                misfit = _misfit(own, places[layer], tensors, ours)
                 if misfit:
                     notes.append(f"{alias}: {layer} is not copied: {misfit}")
                 else:
@@ -130,12 +129,12 @@ def copy_layers(
             )
         for move in chosen:
             source, target = move.names
-            if target not in keys:
+            if target not in ours:
                 raise UsageError(
                     f"--map {move.asked}: the network has no {target}; its layers are "
                     f"{', '.join(places)}"
                 )
-            place, tensor = state[keys[target]], tensors[source]
+            place, tensor = ours[target], tensors[source]
             if tensor.shape != tuple(place.shape):
                 raise UsageError(
                     f"--map {move.asked}: the shapes differ: {source} is {list(tensor.shape)}, "
@@ -148,8 +147,7 @@ def copy_layers(
             if other is not None and other.asked:
                 continue  # what was said stands, in whatever order the models are named
             moves[target] = move
-            with torch.no_grad():
-                place.copy_(torch.from_numpy(tensor))
+            place.copy_(torch.from_numpy(tensor))
     left = {move.alias for move in moves.values()}
     for alias in sources:
         if alias not in left:
@@ -204,15 +202,14 @@ def _misfit(
     own: Sequence[str],
     there: Sequence[str],
     tensors: Mapping[str, np.ndarray],
-    keys: Mapping[str, str],
-    state: Mapping[str, torch.Tensor],
+    ours: Mapping[str, torch.Tensor],
 ) -> str:
     """Say how a layer's tensors differ from those of the network's layer; empty if they do not."""
     if set(own) != set(there):
         odd = sorted(set(own) ^ set(there))
         return f"only one of the two has {', '.join(odd)}"
     for name in own:
-        got, expected = list(tensors[name].shape), list(state[keys[name]].shape)
+        got, expected = list(tensors[name].shape), list(ours[name].shape)
         if got != expected:
             return f"{name} is {got}, the network's is {expected}"
     return ""

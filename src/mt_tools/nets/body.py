@@ -243,6 +243,11 @@ class MultiTask(nn.Module):
                     names[name + entry.removeprefix(prefix)] = entry
         return names
 
+    def named_tensors(self) -> dict[str, Tensor]:
+        """Return the tensors of the network, which share its memory, by their names in files."""
+        state = self.state_dict()
+        return {name: state[entry] for name, entry in self.tensor_names().items()}
+
     def _prefixes(self) -> dict[str, str]:
         owners = dict.fromkeys(owner for route in self.routes.values() for owner in route)
         return (

@@ -188,8 +188,8 @@ class Model:
     def parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return the whole document and all tensors, those of the backbone included."""
         tensors = {
-            name: self.net.state_dict()[key].detach().cpu().contiguous().numpy()
-            for name, key in self.net.tensor_names().items()
+            name: tensor.cpu().contiguous().numpy()
+            for name, tensor in self.net.named_tensors().items()
         }
         document = self.document
         if self.backbone is not None:
@@ -553,16 +553,17 @@ def _in_backbone(name: str) -> bool:
 
 def _fill(net: MultiTask, tensors: Mapping[str, np.ndarray], where: str) -> None:
     """Copy tensors into a network; raises `BrokenTable` unless each has its place and shape."""
-    names, state = net.tensor_names(), net.state_dict()
-    wrong = sorted(names.keys() ^ tensors.keys()) or [
-        name for name, key in names.items() if tensors[name].shape != tuple(state[key].shape)
+    places = net.named_tensors()
+    wrong = sorted(places.keys() ^ tensors.keys()) or [
+        name for name, place in places.items() if tensors[name].shape != tuple(place.shape)
     ]
     if wrong:
         raise BrokenTable(
             f"{where}: the tensors do not fit the model's document ({', '.join(wrong[:3])}"
             f"{', ...' if len(wrong) > 3 else ''}); train or fetch it again"
         )
-    net.load_state_dict({key: torch.from_numpy(tensors[name]) for name, key in names.items()})
+    for name, place in places.items():
+        place.copy_(torch.from_numpy(tensors[name]))
 
 
 def _without_fingerprint(document: Mapping[str, Any]) -> dict[str, Any]:

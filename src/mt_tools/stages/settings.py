@@ -7,6 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mt_tools.learn.settings import (
+    FeedSettings,
+    FitSettings,
+    ProtocolSettings,
+    TransferSettings,
+)
 from mt_tools.settings import setting
 
 
@@ -247,6 +253,17 @@ class TrainSettings:
     allow_leak: bool = setting(
         False, "Train although the split leaks; the model says so ever after.", panel="Protocol"
     )
+
+
+@dataclass(frozen=True)
+class Options:
+    """All that was said about how to train."""
+
+    train: TrainSettings
+    fit: FitSettings
+    feed: FeedSettings
+    transfer: TransferSettings
+    protocol: ProtocolSettings
 
 
 @dataclass(frozen=True)
