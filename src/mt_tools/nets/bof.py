@@ -43,9 +43,8 @@ class NearestWord(nn.Module):
         lengths = self.centres.square().sum(dim=1)[:, None]
         shares = []
         with torch.autocast(x.device.type, enabled=False):  # half precision moves frames
-            for (
-                track
-            ) in frames.float():  # one at a time: the distances of a batch would fill the memory
+            # One at a time: the distances of a batch would fill the memory.
+            for track in frames.float():
                 nearest = (lengths - 2 * self.centres @ track).argmin(dim=0)
                 counts = torch.bincount(nearest, minlength=len(self.centres))
                 shares.append(counts / track.shape[1])
