@@ -84,6 +84,19 @@ def mel_filterbank(
     return filters
 
 
+def filterbank_of(settings: FeatureSettings) -> Array:
+    """Return the filters of the settings, as `mel_filterbank`."""
+    return mel_filterbank(
+        settings.sample_rate,
+        settings.n_fft,
+        settings.bands,
+        settings.fmin,
+        settings.fmax,
+        settings.mel_scale,
+        settings.mel_norm,
+    )
+
+
 def power_spectrogram(wave: Array, settings: FeatureSettings) -> Array:
     """Return the short-time spectrum `|X|^exponent` of one channel.
 
@@ -172,15 +185,7 @@ def _filter_groups(settings: FeatureSettings) -> list[tuple[slice, slice, Array]
     The triangles of neighbouring bands share a narrow range of bins: 16 rows at a time, and only
     their bins, take a third of the time of the whole matrix.
     """
-    filterbank = mel_filterbank(
-        settings.sample_rate,
-        settings.n_fft,
-        settings.bands,
-        settings.fmin,
-        settings.fmax,
-        settings.mel_scale,
-        settings.mel_norm,
-    )
+    filterbank = filterbank_of(settings)
     groups = []
     for first in range(0, settings.bands, 16):
         rows = slice(first, min(first + 16, settings.bands))

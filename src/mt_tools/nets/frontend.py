@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mt_tools.errors import UsageError
-from mt_tools.features.mel import mel_filterbank
+from mt_tools.features.mel import filterbank_of
 from mt_tools.features.mfcc import delta
 from mt_tools.features.settings import FeatureSettings
 
@@ -46,17 +46,9 @@ class Frontend(nn.Module):
             )
         self.settings = settings
         window = _WINDOWS[settings.window](settings.resolved_win_length, periodic=True)
-        filters = mel_filterbank(
-            settings.sample_rate,
-            settings.n_fft,
-            settings.bands,
-            settings.fmin,
-            settings.fmax,
-            settings.mel_scale,
-            settings.mel_norm,
-        )
+        filters = torch.from_numpy(filterbank_of(settings).copy())
         self.register_buffer("window", window, persistent=False)
-        self.register_buffer("filters", torch.from_numpy(filters.copy()), persistent=False)
+        self.register_buffer("filters", filters, persistent=False)
         if settings.kind == "mfcc":
             from torchaudio.functional import create_dct
 
