@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 """Embedding: from features against a bare PyTorch loop, from MP3 against its slower half alone.
 
 The network is that of crnn-msd, with drawn weights, on 29 s of 96 bands. All rows are timed in one
@@ -8,6 +9,10 @@ ratios.
 """
 
 from __future__ import annotations
+
+from mt_tools.engine.memory import keep_memory
+
+keep_memory()  # before torch, as the commands do; the bare loop gains by it as well
 
 import os
 import statistics
@@ -38,6 +43,7 @@ TRACKS = int(os.environ.get("TRACKS", "32"))
 FILES = int(os.environ.get("FILES", "64"))
 RUNS = int(os.environ.get("RUNS", "5"))
 SECONDS = 30
+BATCH = 8  # of files: with few of them, a large first batch would wait for a good part of them
 SHAPE = (96, 1366)
 BIN = Path(sys.executable).parent
 
@@ -145,7 +151,7 @@ def from_mp3(model: Model, folder: Path) -> None:
     x = np.stack(decoded(cores()))
 
     def together(jobs: int) -> None:
-        way = embed.Way(batch_size=32, folders=source.folders, jobs=jobs)
+        way = embed.Way(batch_size=BATCH, folders=source.folders, jobs=jobs)
         list(embed.run(source, source.columns, made, way, fail))
 
     most, half = cores(), max(1, cores() // 2)
@@ -153,7 +159,7 @@ def from_mp3(model: Model, folder: Path) -> None:
     for jobs, threads in sorted({(most, most), (half, most), (half, half)}):
         key = f"{jobs} worker{'s' * (jobs > 1)}, {count(threads)}"
         actions[f"decode|{key}"] = partial(decoded, jobs)
-        actions[f"compute|{key}"] = with_threads(threads, partial(model.embed, x, 32))
+        actions[f"compute|{key}"] = with_threads(threads, partial(model.embed, x, BATCH))
         actions[f"together|{key}"] = with_threads(threads, partial(together, jobs))
     times = timed(actions)
     print(f"\n{FILES} MP3 files of {SECONDS} s; seconds, start of the workers included\n")

@@ -4,7 +4,7 @@
 
 Prints a Markdown table: seconds and peak memory of whole commands, medians of several turns that
 alternate. An allocator set by the user (here glibc's own ceiling of 32 MiB, above which it gives
-every block back) is left as it is; otherwise `nets.device.keep_memory` is at work.
+every block back) is left as it is; otherwise `engine.memory.keep_memory` is at work.
 """
 
 from __future__ import annotations

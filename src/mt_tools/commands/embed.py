@@ -12,6 +12,7 @@ from mt_tools.commands.settings import (
     RunSettings,
     WorkSettings,
 )
+from mt_tools.engine.memory import keep_memory
 from mt_tools.errors import RunError, UsageError
 from mt_tools.nets.registry import DEFAULT_MODEL
 from mt_tools.settings import result_settings
@@ -82,6 +83,7 @@ def embed(
     known by the SHA-256 of their encoded sound without tags, the features' settings and the
     model's digest.
     """
+    keep_memory()
     from mt_tools.commands.inputs import open_inputs
     from mt_tools.commands.run import Run, regular_inputs
     from mt_tools.nets.device import choose, set_threads

@@ -12,6 +12,7 @@ from mt_tools.commands.settings import (
     RunSettings,
     WorkSettings,
 )
+from mt_tools.engine.memory import keep_memory
 from mt_tools.nets.registry import DEFAULT_MODEL
 from mt_tools.settings import result_settings
 from mt_tools.stages.settings import TagSettings
@@ -48,6 +49,7 @@ def tag(
 
     On a terminal bars, into a pipe or file JSON lines, into -o FILE what its ending says.
     """
+    keep_memory()
     from mt_tools.commands.inputs import open_inputs
     from mt_tools.commands.run import Run, regular_inputs
     from mt_tools.nets.device import choose, set_threads

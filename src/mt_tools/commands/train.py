@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from mt_tools.commands import grid
 from mt_tools.commands.app import Config, Inputs, declare, execute, make_app
 from mt_tools.commands.settings import InputSettings, RunSettings, WorkSettings
+from mt_tools.engine.memory import keep_memory
 from mt_tools.errors import EXIT_FAILED, EXIT_OK, NoRows, RunError, UsageError
 from mt_tools.learn.settings import (
     FeedSettings,
@@ -98,6 +99,7 @@ def train(
     artist; test rows never train. The model is one file, with all that mt-tag needs. A run that was
     killed goes on with --resume.
     """
+    keep_memory()
     arguments = {
         "inputs": inputs, "settings": settings, "fitting": fitting, "feeding": feeding,
         "transfer": transfer, "protocol": protocol, "target": target, "given": given, "run": run,
