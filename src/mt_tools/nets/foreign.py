@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, cast
 
@@ -25,7 +26,7 @@ from mt_tools.nets.model import FORMAT, Array, Check, Model
 ESSENTIA = "essentia"
 
 
-class Foreign(Model):
+class Foreign(Model, ABC):
     """A model of another maker. It gives vectors, has no tasks, and is not stored in our files.
 
     `settings` and `shape` are those of its input, `digest` is that of all that decides what it
@@ -98,8 +99,9 @@ class Foreign(Model):
         ]
         return np.concatenate(parts)
 
+    @abstractmethod
     def _vectors(self, x: Array, layers: Sequence[str], precision: str) -> Array:
-        raise NotImplementedError
+        """Return the vectors [n, width] of one batch of inputs."""
 
     def logits(
         self, x: NDArray[Any], batch_size: int = 32, kind: str | None = None
