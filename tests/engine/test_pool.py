@@ -117,7 +117,7 @@ def test_stopping_early_leaves_nothing(tmp_path: Path) -> None:
         time.sleep(0.01)
     before = time.monotonic()
     outcomes.close()  # type: ignore[attr-defined]
-    assert time.monotonic() - before < 20  # it would sleep for 60 s
+    assert time.monotonic() - before < 2
     assert not file.exists()
 
 
@@ -174,7 +174,7 @@ def test_a_worker_that_does_not_hear_is_killed(
         time.sleep(0.01)
     before = time.monotonic()
     outcomes.close()  # type: ignore[attr-defined]
-    assert time.monotonic() - before < 20  # it would sleep for 60 s
+    assert time.monotonic() - before < 10  # it would sleep for 60 s
     assert not alive([int(file.read_text())])
 
 
@@ -257,7 +257,7 @@ def test_workers_end_with_the_program(how: str, tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-W", "always::ResourceWarning", "program.py"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=50,
+        cwd=tmp_path, capture_output=True, text=True, timeout=20,
     )  # fmt: skip
     pids = [int(pid) for pid in done.stdout.split()]
     assert 1 <= len(pids) <= 2
@@ -267,7 +267,7 @@ def test_workers_end_with_the_program(how: str, tmp_path: Path) -> None:
         assert said in done.stderr.splitlines()[-1]
     else:
         assert done.stderr == ""
-    deadline = time.monotonic() + (10 if how.startswith("SIG") else 0)
+    deadline = time.monotonic() + (2 if how.startswith("SIG") else 0)
     while alive(pids) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not alive(pids)
@@ -281,7 +281,7 @@ def test_workers_that_cannot_start_end_the_run(tmp_path: Path) -> None:
         "print(list(ordered(neg, range(3), 1)))\n"
     )
     done = subprocess.run(
-        [sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, timeout=50
+        [sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, timeout=20
     )
     assert done.returncode == 1
     assert done.stdout == ""

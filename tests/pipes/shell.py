@@ -53,7 +53,7 @@ def processes(here: Path) -> Iterator[Callable[[], list[str]]]:
         return [line for line in lines if line]
 
     yield found
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 2
     while found() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert found() == []
