@@ -22,7 +22,7 @@ FLOORS = [
     {"commands"},
 ]
 # What several stages begin with is shared inside the room, and what train is made of.
-SHARED_STAGES = {"frontend", "inputs", "job", "networks", "parts", "settings", "waves"}
+SHARED_STAGES = {"frontend", "inputs", "job", "judging", "networks", "parts", "settings", "waves"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

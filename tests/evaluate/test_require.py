@@ -37,6 +37,16 @@ def test_failure_says_what_was_found():
     ]
 
 
+def test_ends_of_intervals_and_single_labels():
+    """The lower end of an interval, or one tag, could not be required."""
+    results = {"tags.auc": 0.8, "tags.auc.low": 0.7, "tags.auc[female vocalist].low": 0.6}
+    assert unmet([parse("auc.low >= 0.7")], results) == []
+    (line,) = unmet([parse("tags.auc[female vocalist].low>=0.65")], results)
+    assert "tags.auc[female vocalist].low is 0.6" in line
+    with pytest.raises(UsageError, match=r"expected one of: tags\.auc; \.low"):
+        unmet([parse("tags.auc.median>0")], results)
+
+
 def test_undefined_never_holds():
     """A metric without a value would satisfy any bound."""
     for text in ("key.r2<=1", "key.r2>=-9", "key.r2==0"):

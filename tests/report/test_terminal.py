@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mt_tools.report.terminal import MetricsView, TableView, TagView, bar, cell, clean, number
-from mt_tools.stages.eval import metric_rows
+from mt_tools.stages.judging import metric_rows
 from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import Column
 

@@ -14,8 +14,11 @@ from mt_tools.evaluate.settings import ProbeSettings
 from mt_tools.nets.model import Model
 from mt_tools.recipes import Recipe
 from mt_tools.stages import augment
-from mt_tools.stages import eval as stage
+from mt_tools.stages.check import checked, finding_rows
 from mt_tools.stages.fetch import split
+from mt_tools.stages.judging import requirements_unmet
+from mt_tools.stages.probe import probed
+from mt_tools.stages.score import scored
 from mt_tools.stages.settings import SplitSettings
 from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import Column
@@ -57,7 +60,7 @@ def predicted(make_batch: Any) -> Batch:
 
 def test_scores_are_those_of_scikit_learn(predicted: Batch) -> None:
     """Every number is the one that others compute, over labelled rows alone."""
-    table, notes = stage.scored([predicted], predicted.columns, [], [], seed=0)
+    table, notes = scored([predicted], predicted.columns, [], [], seed=0)
     truth, found = predicted["style"][5:], predicted["style_pred"][5:]
     assert value(table, "style.accuracy") == pytest.approx(accuracy_score(list(truth), list(found)))
     macro = f1_score(list(truth), list(found), average="macro")
@@ -83,7 +86,7 @@ def test_scores_are_those_of_scikit_learn(predicted: Batch) -> None:
 
 def test_one_split_is_scored_alone(predicted: Batch) -> None:
     """--splits test leaves out the rows that trained."""
-    table, _ = stage.scored([predicted], predicted.columns, ["style"], ["test"], seed=0)
+    table, _ = scored([predicted], predicted.columns, ["style"], ["test"], seed=0)
     right = predicted["style"][20:] == predicted["style_pred"][20:]
     assert value(table, "style.accuracy") == pytest.approx(right.mean())
     assert {*table["task"]} == {"style"}
@@ -93,11 +96,11 @@ def test_every_model_of_a_table_is_scored(predicted: Batch) -> None:
     """`mt-tag --model a=FILE --model b=FILE` would write predictions that nothing can score."""
     wrong = ["a"] * len(predicted)
     both = predicted.append(Column("b.style_pred", "string", "prediction"), wrong)
-    table, _ = stage.scored([both], both.columns, [], [], seed=0)
+    table, _ = scored([both], both.columns, [], [], seed=0)
     assert {*table["task"]} == {"style", "level", "tags", "b.style"}
     assert value(table, "b.style.accuracy") == pytest.approx((both["style"][5:] == "a").mean())
     for asked, names in (("style", {"style", "b.style"}), ("b.style", {"b.style"})):
-        table, _ = stage.scored([both], both.columns, [asked], [], seed=0)
+        table, _ = scored([both], both.columns, [asked], [], seed=0)
         assert {*table["task"]} == names
 
 
@@ -105,26 +108,26 @@ def test_what_cannot_be_scored_is_refused(predicted: Batch, make_batch: Any) -> 
     """No predictions, no such column, no rows: one line each."""
     plain = make_batch(style=["a"])
     with pytest.raises(UsageError, match="nothing to score"):
-        stage.scored([plain], plain.columns, [], [], seed=0)
+        scored([plain], plain.columns, [], [], seed=0)
     with pytest.raises(UsageError, match="no column 'style_pred'"):
-        stage.scored([plain], plain.columns, ["style"], [], seed=0)
+        scored([plain], plain.columns, ["style"], [], seed=0)
     with pytest.raises(UsageError, match="no such column"):
-        stage.scored([plain], plain.columns, ["genre"], [], seed=0)
+        scored([plain], plain.columns, ["genre"], [], seed=0)
     with pytest.raises(NoRows):
-        stage.scored([], predicted.columns, ["style"], [], seed=0)
+        scored([], predicted.columns, ["style"], [], seed=0)
     empty = make_batch(style=[None, None], style_pred=["a", "b"])
     with pytest.raises(UsageError, match="0 are labelled"):
-        stage.scored([empty], empty.columns, ["style"], [], seed=0)
+        scored([empty], empty.columns, ["style"], [], seed=0)
 
 
 def test_requirements(predicted: Batch) -> None:
     """CI fails by a line that says which number missed which bound."""
-    table, _ = stage.scored([predicted], predicted.columns, ["style", "level"], [], seed=0)
-    assert stage.requirements_unmet(table, ["accuracy>=0.1", "level.r2<=1"]) == []
-    (line,) = stage.requirements_unmet(table, ["style.accuracy>=0.999"])
+    table, _ = scored([predicted], predicted.columns, ["style", "level"], [], seed=0)
+    assert requirements_unmet(table, ["accuracy>=0.1", "level.r2<=1"]) == []
+    (line,) = requirements_unmet(table, ["style.accuracy>=0.999"])
     assert line.startswith("style.accuracy>=0.999 does not hold: style.accuracy is 0.")
     with pytest.raises(UsageError, match="no metric 'auc'"):
-        stage.requirements_unmet(table, ["auc>0.5"])
+        requirements_unmet(table, ["auc>0.5"])
 
 
 def test_probes_name_what_they_left_out(make_batch: Any) -> None:
@@ -135,14 +138,14 @@ def test_probes_name_what_they_left_out(make_batch: Any) -> None:
     vectors[0], styles[1] = np.nan, None
     noise = rng.normal(size=(60, 4)).astype(np.float32)
     batch = make_batch(embedding=vectors, style=styles, **{"embedding.noise": noise})
-    table, notes = stage.probed(
+    table, notes = probed(
         [batch], batch.columns, ["style"], [], ProbeSettings(probe="logistic", folds=5), jobs=1
     )
     assert value(table, "embedding.style.accuracy") > 0.9
     assert value(table, "embedding.noise.style.accuracy") < 0.75
     assert "style: 1 rows have no label and are left out" in notes
     assert "style: 1 rows have no vector and are left out" in notes
-    one, _ = stage.probed(
+    one, _ = probed(
         [batch], batch.columns, ["style"], ["embedding"],
         ProbeSettings(probe="logistic", folds=5), jobs=1,
     )  # fmt: skip
@@ -154,14 +157,14 @@ def test_what_cannot_be_probed_is_refused(make_batch: Any) -> None:
     batch = make_batch(embedding=np.eye(4, dtype=np.float32), style=["a"] * 4, tempo=[1, 2, 3, 4])
     settings = ProbeSettings(folds=2)
     with pytest.raises(UsageError, match="one of style, tempo"):
-        stage.probed([batch], batch.columns, [], [], settings, 1)
+        probed([batch], batch.columns, [], [], settings, 1)
     with pytest.raises(UsageError, match="one class only"):
-        stage.probed([batch], batch.columns, ["style"], [], settings, 1)
+        probed([batch], batch.columns, ["style"], [], settings, 1)
     with pytest.raises(UsageError, match="not a column of vectors"):
-        stage.probed([batch], batch.columns, ["style"], ["tempo"], settings, 1)
+        probed([batch], batch.columns, ["style"], ["tempo"], settings, 1)
     plain = batch.without(["embedding"])
     with pytest.raises(UsageError, match="make one with mt-embed"):
-        stage.probed([plain], plain.columns, ["style"], [], settings, 1)
+        probed([plain], plain.columns, ["style"], [], settings, 1)
 
 
 def library(make_batch: Any, **columns: Any) -> Batch:
@@ -182,7 +185,7 @@ def library(make_batch: Any, **columns: Any) -> Batch:
 
 def kinds(batch: Batch) -> list[str]:
     """Return the kinds of what mt-eval check finds."""
-    return [finding.kind for finding in stage.checked([batch], batch.columns, None)]
+    return [finding.kind for finding in checked([batch], batch.columns, None)]
 
 
 def test_an_honest_split_is_clean(make_batch: Any) -> None:
@@ -201,7 +204,7 @@ def test_planted_leaks_are_found(make_batch: Any) -> None:
     clean = ["train"] * 24 + ["valid"] * 8 + ["test"] * 8
     assert kinds(library(make_batch, split=clean)) == []
     crossed = ["train"] * 22 + ["valid"] * 10 + ["test"] * 8
-    found = stage.checked([b := library(make_batch, split=crossed)], b.columns, None)
+    found = checked([b := library(make_batch, split=crossed)], b.columns, None)
     assert [f.kind for f in found] == ["group"]
     assert found[0].offenders == ("artist 5 (train, valid)",)
     vectors = library(make_batch)["embedding"].copy()
@@ -219,9 +222,9 @@ def test_a_table_is_compared_with_a_model(make_batch: Any, fit_model: Callable[.
     """Labels that a model does not know and vectors of another one are named."""
     batch = library(make_batch)
     model = fit_model(batch, "style", epochs=1)
-    assert stage.checked([batch], batch.columns, model) == []
+    assert checked([batch], batch.columns, model) == []
     other = library(make_batch, style=["new" if i % 8 == 0 else "ab"[i % 2] for i in range(40)])
-    found = stage.checked([other], other.columns, model)
+    found = checked([other], other.columns, model)
     assert [(f.kind, f.offenders) for f in found] == [("vocabulary", ("new",))]
 
 
@@ -229,7 +232,7 @@ def test_findings_are_rows(make_batch: Any) -> None:
     """Findings go down a pipe as rows with their offenders."""
     crossed = ["train"] * 22 + ["test"] * 18
     batch = library(make_batch, split=crossed)
-    table = stage.finding_rows(stage.checked([batch], batch.columns, None))
+    table = finding_rows(checked([batch], batch.columns, None))
     assert table.ids.tolist() == ["1.group"]
     assert table["offenders"][0] == ["artist 5 (test, train)"]
-    assert len(stage.finding_rows([])) == 0
+    assert len(finding_rows([])) == 0

@@ -17,7 +17,7 @@ from mt_tools.nets.build import build_multitask
 from mt_tools.nets.model import Model
 from mt_tools.nets.weights import resolve
 from mt_tools.stages import embed, spec, tag
-from mt_tools.stages import eval as evaluation
+from mt_tools.stages.score import scored
 from mt_tools.tables.batch import Batch, concatenate
 from mt_tools.tables.source import Source, open_table
 from mt_tools.tasks.kinds import head as task_head
@@ -325,7 +325,7 @@ def test_predictions_are_scored_by_the_kind_of_their_task(make_batch: Any, corpu
     assert {
         name: made.columns[f"{name}_pred"].settings["kind"] for name in values
     } == {name: kind for name, (kind, _) in values.items()}  # fmt: skip
-    rows, _ = evaluation.scored([made], made.columns, [], [], seed=0)
+    rows, _ = scored([made], made.columns, [], [], seed=0)
     found: dict[str, set[str]] = {}
     for task, metric in zip(rows["task"], rows["metric"], strict=True):
         found.setdefault(task, set()).add(metric)

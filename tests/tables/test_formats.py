@@ -25,6 +25,7 @@ ENDINGS = {
     "arrow": ".arrow",
     "stream": ".arrows",
     "jsonl": ".jsonl",
+    "json": ".json",
     "csv": ".csv",
 }
 BINARY = ("parquet", "npz", "arrow", "stream")
@@ -134,12 +135,12 @@ def test_equal_tables_are_equal_bytes(format: str) -> None:
 @pytest.mark.parametrize("format", list(ENDINGS))
 def test_a_table_without_rows_keeps_its_columns(tmp_path: Path, format: str) -> None:
     """An empty shard would break the command that joins the shards."""
-    table = (labels() if format in ("csv", "jsonl") else everything()).take([])
+    table = (labels() if format in ("csv", "jsonl", "json") else everything()).take([])
     path = tmp_path / f"t{ENDINGS[format]}"
     path.write_bytes(written(format, table))
     source = Source([open_table(str(path))])
     assert [len(batch) for batch in source if len(batch)] == []
-    if format != "jsonl":  # which has no place to say it
+    if format not in ("jsonl", "json"):  # which has no place to say it
         assert list(source.columns) == table.names
 
 
@@ -189,7 +190,7 @@ def test_lists_of_tags_in_every_text_format(rows: list[list[str] | None]) -> Non
     rows = [["a", "b"], *rows]  # a CSV column of single tags alone is a column of classes
     columns = [reserved("id"), Column("tags", "strings")]
     table = Batch.build(columns, {"id": [str(i) for i in range(len(rows))], "tags": rows})
-    for format in ("jsonl", "csv", "npz"):
+    for format in ("jsonl", "json", "csv", "npz"):
         _, batches = read(format, written(format, table))
         found = column(batches, "tags")
         if format == "npz":
@@ -205,7 +206,7 @@ def test_classes_in_every_text_format(rows: list[str | None]) -> None:
     rows = ["a word", *rows]  # a CSV column of numbers alone is one of numbers
     columns = [reserved("id"), Column("style", "string")]
     table = Batch.build(columns, {"id": [str(i) for i in range(len(rows))], "style": rows})
-    for format in ("jsonl", "csv", "npz"):
+    for format in ("jsonl", "json", "csv", "npz"):
         assert column(read(format, written(format, table))[1], "style") == rows, format
 
 
@@ -221,7 +222,7 @@ def test_numbers_in_every_text_format(floats: list[float | None], ints: list[int
     columns = [reserved("id"), Column("x", "number"), Column("n", "integer")]
     ids = [str(i) for i in range(len(floats))]
     table = Batch.build(columns, {"id": ids, "x": floats, "n": ints})
-    for format in ("jsonl", "csv", "npz"):
+    for format in ("jsonl", "json", "csv", "npz"):
         _, batches = read(format, written(format, table))
         assert column(batches, "x") == [None if v != v else v for v in floats], format
         if format != "csv" or all(abs(n or 0) < 10**18 for n in ints):  # longer ones are names

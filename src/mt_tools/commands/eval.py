@@ -7,14 +7,14 @@ from typing import NoReturn
 from mt_tools.commands.app import Inputs, declare, execute, make_app
 from mt_tools.commands.settings import InputSettings, OutputSettings, RunSettings, WorkSettings
 from mt_tools.errors import UsageError
-from mt_tools.evaluate.settings import ProbeSettings
-from mt_tools.settings import result_settings
-from mt_tools.stages.settings import (
+from mt_tools.evaluate.settings import (
     CheckSettings,
-    PlotSettings,
+    ProbeSettings,
     ProbeTaskSettings,
     ScoreSettings,
 )
+from mt_tools.report.settings import PlotSettings
+from mt_tools.settings import result_settings
 
 app = make_app("Evaluate predictions and embeddings, check tables for leaks, draw curves.")
 
@@ -50,12 +50,13 @@ def score(
     from mt_tools.commands.inputs import open_inputs
     from mt_tools.commands.run import Run, regular_inputs
     from mt_tools.report.terminal import MetricsView
-    from mt_tools.stages import eval as stage
+    from mt_tools.stages.judging import requirements_unmet
+    from mt_tools.stages.score import scored
 
     with Run("mt-eval score", run) as this:
         source = open_inputs(inputs, given, audio=False)
         parts = [part for part in settings.splits.split(",") if part]
-        table, notes = stage.scored(
+        table, notes = scored(
             this.read(source, given), source.columns, settings.task, parts, settings.seed
         )
         steps = lambda: this.step(result_settings(settings), regular_inputs(inputs))  # noqa: E731
@@ -63,7 +64,7 @@ def score(
         out.write(table)
         for note in notes:
             this.say(note)
-        return this.finish(stage.requirements_unmet(table, settings.require))
+        return this.finish(requirements_unmet(table, settings.require))
 
 
 @declare(
@@ -99,11 +100,12 @@ def probe(
     from mt_tools.commands.run import Run, regular_inputs
     from mt_tools.engine.pool import cores
     from mt_tools.report.terminal import MetricsView
-    from mt_tools.stages import eval as stage
+    from mt_tools.stages.judging import requirements_unmet
+    from mt_tools.stages.probe import probed
 
     with Run("mt-eval probe", run) as this:
         source = open_inputs(inputs, given, audio=False)
-        table, notes = stage.probed(
+        table, notes = probed(
             this.read(source, given),
             source.columns,
             settings.task,
@@ -118,7 +120,7 @@ def probe(
         out.write(table)
         for note in notes:
             this.say(note)
-        return this.finish(stage.requirements_unmet(table, settings.require))
+        return this.finish(requirements_unmet(table, settings.require))
 
 
 @declare(
@@ -145,18 +147,18 @@ def check(
     from mt_tools.commands.run import Run, regular_inputs
     from mt_tools.nets.weights import resolve
     from mt_tools.report.terminal import TableView
-    from mt_tools.stages import eval as stage
+    from mt_tools.stages.check import checked, finding_rows
 
     with Run("mt-eval check", run) as this:
         source = open_inputs(inputs, given, audio=False)
         model = resolve(settings.model) if settings.model else None
-        findings = stage.checked(this.read(source, given), source.columns, model)
+        findings = checked(this.read(source, given), source.columns, model)
         for step in source.provenance:
             this.say(_described(step))
         steps = lambda: this.step(result_settings(settings), regular_inputs(inputs))  # noqa: E731
         shown = ("kind", "message")
         out = this.output(target, steps, terminal=lambda: TableView(shown, 200), ends_chain=True)
-        out.write(stage.finding_rows(findings))
+        out.write(finding_rows(findings))
         if not findings:
             this.say(f"{this.rows} rows: nothing found")
         bad = bool(findings) and not settings.warn

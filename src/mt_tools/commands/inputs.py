@@ -59,7 +59,7 @@ def _piped(file: BinaryIO, name: str, given: InputSettings, audio: bool) -> Read
     peeked = Peeked(file)
     if not peeked.head:
         # A list or text may be empty; a table has at least its beginning, unless its maker died.
-        if given.null or given.from_ in ("paths", "jsonl", "csv"):
+        if given.null or given.from_ in ("paths", "jsonl", "json", "csv"):
             raise NoRows(f"{name} was empty: nothing to do")
         raise UpstreamEnded(
             f"upstream ended early: {name} was empty, the command before this one failed or found "

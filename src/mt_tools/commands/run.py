@@ -169,7 +169,9 @@ class Run:
                 self._output.empty = self._source.empty
             self._output.finish(failed, well=not unmet)
         if unmet:
-            raise CheckFailed("; ".join(unmet))
+            for line in unmet[:-1]:
+                self.say(line, always=True)
+            raise CheckFailed(unmet[-1])
         if not failed:
             return EXIT_OK
         total = self.rows + failed - len(self._failures)  # failed before: not in what came here

@@ -16,7 +16,8 @@ class OutputSettings:
 
     output: str = setting(
         "",
-        "Write to this file (.parquet .npz .arrow .jsonl .csv); it appears whole or not at all.",
+        "Write to this file (.parquet .npz .arrow .jsonl .json .csv); it appears whole or not at "
+        "all.",
         flags=("--output", "-o"),
         metavar="FILE",
         result=False,
@@ -25,7 +26,7 @@ class OutputSettings:
     format: str = setting(
         "",
         "Write this format, whatever the file's ending or stdout is; table is for reading.",
-        choices=("table", "parquet", "npz", "arrow", "jsonl", "csv"),
+        choices=("table", "parquet", "npz", "arrow", "jsonl", "json", "csv"),
         result=False,
         panel=_INPUT,
     )
@@ -39,7 +40,7 @@ class InputSettings:
         "",
         "Read this format, whatever the first bytes say.",
         flags=("--from",),
-        choices=("paths", "parquet", "npz", "arrow", "jsonl", "csv"),
+        choices=("paths", "parquet", "npz", "arrow", "jsonl", "json", "csv"),
         result=False,
         panel=_INPUT,
     )

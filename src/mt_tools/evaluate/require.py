@@ -1,7 +1,9 @@
 """Requirements on results: `--require 'accuracy>=0.5'` makes a run fail in CI when it should.
 
 A requirement is a metric's name, one of `>= > <= < ==` and a number. The name may be qualified by
-its task (`style.accuracy`); unqualified, it holds for every task that has the metric.
+its task (`style.accuracy`); unqualified, it holds for every task that has the metric. `.low`,
+`.high` and `.sd` after it are the ends of its interval and its deviation, and `[jazz]` before them
+is one label: `tags.roc_auc[jazz].low>=0.7`.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-_PATTERN = re.compile(r"\s*([^<>=\s]+)\s*(>=|<=|==|>|<)\s*([^<>=\s]+)\s*")
+_PATTERN = re.compile(r"\s*([^<>=\s](?:[^<>=]*[^<>=\s])?)\s*(>=|<=|==|>|<)\s*([^<>=\s]+)\s*")
+
+_DETAIL = re.compile(r"\]|\.(low|high|sd)$")
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,11 @@ def unmet(requirements: Iterable[Requirement], results: Mapping[str, float]) -> 
     for requirement in requirements:
         names = _matching(requirement.metric, results)
         if not names:
+            known = [name for name in sorted(results) if not _DETAIL.search(name)]
             raise UsageError(
                 f"no metric {requirement.metric!r} to require, expected one of: "
-                f"{', '.join(sorted(results)) or 'none was computed'}"
+                f"{', '.join(known) or 'none was computed'}; .low, .high and .sd may follow, and "
+                "[label] for one label"
             )
         for name in names:
             value = results[name]
@@ -78,4 +84,4 @@ def unmet(requirements: Iterable[Requirement], results: Mapping[str, float]) -> 
 def _matching(metric: str, results: Mapping[str, float]) -> list[str]:
     if metric in results:
         return [metric]
-    return [name for name in results if name.rpartition(".")[2] == metric]
+    return [name for name in results if name.endswith(f".{metric}")]

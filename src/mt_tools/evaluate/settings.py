@@ -1,4 +1,4 @@
-"""Settings of the probe: fields become options of `mt-eval probe`. Standard library only."""
+"""Settings of `mt-eval`: fields become its options. Standard library only."""
 
 from __future__ import annotations
 
@@ -46,3 +46,44 @@ class ProbeSettings:
         choices=("auto", "yes", "no"),
     )
     seed: int = setting(0, "Seed of the splits.")
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """`mt-eval score`."""
+
+    task: tuple[str, ...] = setting(
+        (), "Label to score: COLUMN[:kind]; all that have predictions where none is said.",
+        flags=("--task", "-t"), metavar="COLUMN[:kind]",
+    )  # fmt: skip
+    splits: str = setting("", "Score only rows of these splits.", metavar="LIST")
+    seed: int = setting(0, "Seed of the bootstrap.", minimum=0)
+    require: tuple[str, ...] = setting(
+        (), "Exit 4 unless this holds, such as 'accuracy>=0.5'.", metavar="CONDITION", result=False
+    )
+
+
+@dataclass(frozen=True)
+class ProbeTaskSettings:
+    """`mt-eval probe`, beside the settings of the probe itself."""
+
+    task: tuple[str, ...] = setting(
+        (), "Label to predict: COLUMN[:kind]; again for each.",
+        flags=("--task", "-t"), metavar="COLUMN[:kind]",
+    )  # fmt: skip
+    column: tuple[str, ...] = setting(
+        (), "Embedding column; all of them where none is said.", metavar="NAME"
+    )
+    require: tuple[str, ...] = setting(
+        (), "Exit 4 unless this holds, such as 'accuracy>=0.5'.", metavar="CONDITION", result=False
+    )
+
+
+@dataclass(frozen=True)
+class CheckSettings:
+    """`mt-eval check`."""
+
+    warn: bool = setting(False, "Exit 0 although there are findings.", result=False)
+    model: str = setting(
+        "", "Compare vocabularies and settings with this model.", metavar="NAME|FILE"
+    )

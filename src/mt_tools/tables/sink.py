@@ -18,7 +18,7 @@ from mt_tools.tables.npz import NpzWriter
 from mt_tools.tables.parquet import ArrowFileWriter, ParquetWriter
 from mt_tools.tables.source import ENDINGS
 from mt_tools.tables.stream import StreamWriter
-from mt_tools.tables.text import CsvWriter, JsonLinesWriter
+from mt_tools.tables.text import CsvWriter, JsonLinesWriter, JsonWriter
 
 
 class Writer(Protocol):
@@ -40,6 +40,7 @@ WRITERS: dict[str, Callable[[BinaryIO, list[provenance.Step]], Writer]] = {
     "arrow": ArrowFileWriter,
     "stream": StreamWriter,
     "jsonl": JsonLinesWriter,
+    "json": JsonWriter,
     "csv": CsvWriter,
 }
 
@@ -71,7 +72,7 @@ def format_of(path: str) -> str:
     if suffix not in ENDINGS:
         raise UsageError(
             f"{path}: ending {suffix or '(none)'!r} names no format; use .parquet, .npz, .arrow, "
-            ".jsonl or .csv, or say --format"
+            ".jsonl, .json or .csv, or say --format"
         )
     return ENDINGS[suffix]
 
@@ -104,7 +105,7 @@ def to_stdout(format: str | None, *, ends_chain: bool, terminal: Callable[[], Wr
     if format == "table" or (format is None and os.isatty(1)):
         return lambda steps: terminal()
     if os.isatty(1):
-        if format not in ("jsonl", "csv"):
+        if format not in ("jsonl", "json", "csv"):
             raise UsageError(
                 f"--format {format} is binary and stdout is a terminal: use -o FILE, a pipe, or "
                 "--format jsonl or csv"

@@ -39,9 +39,10 @@ ENDINGS = {
     ".arrows": "arrow",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "json",
     ".csv": "csv",
 }
-FORMATS = ("parquet", "npz", "arrow", "jsonl", "csv")
+FORMATS = ("parquet", "npz", "arrow", "jsonl", "json", "csv")
 
 
 class Reader(Protocol):
@@ -86,7 +87,11 @@ def sniff(head: bytes) -> str:
         return "arrow-file"
     if head.startswith(b"\xff\xff\xff\xff"):
         return "arrow"
-    if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith(b"{"):
+        return "jsonl"
+    # An array of objects; folders of albums are called `[1997] ...` too.
+    if text.startswith(b"[") and (text[1:].lstrip() or b"]")[:1] in (b"{", b"]"):
         return "jsonl"
     return "paths"
 
@@ -99,7 +104,7 @@ def open_stream(peeked: Peeked, format: str | None, name: str) -> Reader:
     file = io.BufferedReader(peeked, 1 << 16)
     if found == "arrow":
         return StreamReader(file)
-    if found == "jsonl":
+    if found in ("jsonl", "json"):
         return read_json_lines(file, name)
     if found == "csv":
         return read_csv(file, name)
@@ -133,7 +138,10 @@ def open_table(path: str, format: str | None = None) -> Reader:
     if found == "arrow":
         return StreamReader(open(path, "rb"))
     if found == "paths":
-        if os.path.getsize(path) == 0 and ENDINGS.get(Path(path).suffix.lower()) == "jsonl":
+        if os.path.getsize(path) == 0 and ENDINGS.get(Path(path).suffix.lower()) in (
+            "jsonl",
+            "json",
+        ):
             return read_json_lines([], path)
         raise BrokenTable(
             f"{path}: not a table: its first bytes are none of Parquet, Arrow, NPZ or JSON lines"

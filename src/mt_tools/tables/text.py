@@ -1,14 +1,16 @@
-"""JSON lines and CSV: tables for eyes, `jq` and spreadsheets.
+"""JSON lines, JSON and CSV: tables for eyes, `jq` and spreadsheets.
 
 JSON lines: a row a line; `<task>_score` is an object tag -> score in vocabulary order; what is not
-finite is null. CSV: lists are `a|b`, an empty cell is null, `|` is the empty list, a bar inside a
-tag is `\\|`; scores get a column a tag, `<task>_score.<tag>`; tensors and embeddings are refused.
+finite is null. JSON: one array of the same objects. CSV: lists are `a|b`, an empty cell is null,
+`|` is the empty list, a bar inside a tag is `\\|`; scores get a column a tag, `<task>_score.<tag>`;
+tensors and embeddings are refused.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import math
 import re
@@ -97,6 +99,28 @@ class JsonLinesWriter:
         """Lines already written are whole lines."""
 
 
+class JsonWriter:
+    """Writes one JSON array, a row a line."""
+
+    def __init__(self, file: BinaryIO, steps: list[provenance.Step]) -> None:
+        self._file = file
+        self._before = b"[\n"
+
+    def write(self, batch: Batch) -> None:
+        """Write rows."""
+        for row in json_rows(batch):
+            self._file.write(self._before + json.dumps(row, ensure_ascii=False).encode())
+            self._before = b",\n"
+
+    def finish(self, rows: int, failed: int) -> None:
+        """Close the array."""
+        self._file.write(b"[]\n" if self._before == b"[\n" else b"\n]\n")
+        self._file.flush()
+
+    def abort(self) -> None:
+        """Leave the array open: no parser takes it for whole."""
+
+
 class CsvWriter:
     """Writes a header and a row a line."""
 
@@ -178,9 +202,16 @@ def _split(cell: str) -> list[str]:
 
 
 def read_json_lines(file: Iterable[bytes], name: str) -> MemoryReader:
-    """Read rows of JSON lines; a score object becomes a vector with its vocabulary again."""
+    """Read rows of JSON lines, or of one JSON array.
+
+    A score object becomes a vector with its vocabulary again.
+    """
+    lines = iter(file)
+    first = next((line for line in lines if line.strip()), b"")
+    if first.lstrip(b"\xef\xbb\xbf \t").startswith(b"["):
+        return _read_json(b"".join([first, *lines]), name)
     rows = []
-    for number, line in enumerate(file, 1):
+    for number, line in enumerate(itertools.chain([first], lines), 1):
         if not line.strip():
             continue
         try:
@@ -192,6 +223,21 @@ def read_json_lines(file: Iterable[bytes], name: str) -> MemoryReader:
         if not isinstance(row, dict):
             raise BrokenTable(f"{name}: line {number} is not an object of column: value")
         rows.append(row)
+    return _from_rows(name, rows)
+
+
+def _read_json(text: bytes, name: str) -> MemoryReader:
+    try:
+        rows = json.loads(text)
+    except ValueError as error:
+        raise BrokenTable(f"{name}: not JSON ({error}): expected an array of objects") from error
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise BrokenTable(f"{name}: item {number} is not an object of column: value")
+    return _from_rows(name, rows)
+
+
+def _from_rows(name: str, rows: list[dict[str, Any]]) -> MemoryReader:
     names = list(dict.fromkeys(key for row in rows for key in row))
     return _from_cells(name, {key: [row.get(key) for row in rows] for key in names})
 

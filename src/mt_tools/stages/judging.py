@@ -1,0 +1,119 @@
+"""What the stages of mt-eval begin with: the labels and predictions of a table, metrics as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mt_tools import splits
+from mt_tools.errors import NoRows, UsageError
+from mt_tools.evaluate.require import parse, unmet
+from mt_tools.tables.batch import Batch, concatenate
+from mt_tools.tables.columns import Column
+from mt_tools.tasks.kinds import parse_task
+
+METRIC_COLUMNS = [
+    Column("id", "string", "reserved"),
+    Column("task", "string"),
+    Column("column", "string"),
+    Column("metric", "string"),
+    Column("label", "string"),
+    Column("repeat", "integer"),
+    Column("value", "number"),
+    Column("low", "number"),
+    Column("high", "number"),
+    Column("sd", "number"),
+    Column("n", "integer"),
+    Column("protocol", "string"),
+    Column("leak", "string"),
+    Column("note", "string"),
+]
+
+KINDS = {"string": "multiclass", "boolean": "multiclass", "strings": "multilabel",
+          "number": "regression", "integer": "regression", "vector": "distribution"}  # fmt: skip
+
+
+def label_of(text: str, columns: dict[str, Column]) -> tuple[str, str]:
+    """Return (column, kind) of a `--task`: as typed, or as the column's type says."""
+    name, kind, _ = parse_task(text)
+    if name not in columns:
+        raise UsageError(f"--task {text}: no such column; the input has {', '.join(columns)}")
+    kind = kind or KINDS.get(columns[name].kind)
+    if kind is None:
+        raise UsageError(f"--task {text}: a {columns[name].kind} column cannot be a label")
+    return name, kind
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A label, and a prediction of it: `name` is the label's, after the alias of its model."""
+
+    name: str
+    label: str
+    kind: str
+
+
+def predictions_of(text: str, columns: dict[str, Column]) -> list[Predicted]:
+    """Return the predictions of a `--task`, one a model, or of every label where none is named."""
+    asked = parse_task(text) if text else None
+    found = []
+    for column in columns.values():
+        name = column.name.removesuffix("_pred")
+        label = name if name in columns else name.partition(".")[2]
+        if name == column.name or label not in columns:
+            continue
+        if asked is None or asked[0] in (name, label):
+            kind = (asked[1] if asked else None) or column.settings.get("kind")
+            found.append(Predicted(name, label, kind or label_of(label, columns)[1]))
+    if asked and not found:
+        label, _ = label_of(text, columns)
+        raise UsageError(
+            f"--task {text}: no column {label + '_pred'!r} or ALIAS.{label}_pred; give the output "
+            "of mt-tag"
+        )
+    return found
+
+
+def table_of(batches: Iterable[Batch], kept: Sequence[str]) -> Batch:
+    """Return all rows with these columns only."""
+    parts = [batch.without([n for n in batch.names if n not in kept]) for batch in batches]
+    if not parts:
+        raise NoRows("the input had no rows: nothing to evaluate")
+    return concatenate(parts)
+
+
+def clusters_of(table: Batch) -> np.ndarray:
+    """Return the number of what an interval resamples, of each row: see `splits.units`."""
+    return splits.units(table.origins, table.get("group"))
+
+
+def metric_rows(rows: list[dict[str, Any]]) -> Batch:
+    """Return metrics as a table.
+
+    Ids are column, task and metric joined by dots, then `[label]` and `#repeat` where there is one:
+    `embedding.tags.roc_auc[jazz]`, `style.accuracy#3`.
+    """
+    several = len({row.get("column") for row in rows}) > 1
+    for row in rows:
+        parts = [row.get("column") if several else None, row["task"], row["metric"]]
+        name = ".".join(part for part in parts if part)
+        label, repeat = row.get("label"), row.get("repeat")
+        name += "" if label is None else f"[{label}]"
+        row["id"] = name if repeat is None else f"{name}#{repeat}"
+    values = {column.name: [row.get(column.name) for row in rows] for column in METRIC_COLUMNS}
+    return Batch.build(METRIC_COLUMNS, values)
+
+
+def requirements_unmet(table: Batch, required: Sequence[str]) -> list[str]:
+    """Return a line for every requirement that the metrics do not meet.
+
+    A name may end in `.low`, `.high` or `.sd`: the ends of the interval, and the deviation.
+    """
+    whole = table.take(np.flatnonzero(np.isnan(table["repeat"])))
+    results = dict(zip(whole.ids, whole["value"], strict=True))
+    for name in ("low", "high", "sd"):
+        results |= {f"{id_}.{name}": v for id_, v in zip(whole.ids, whole[name], strict=True)}
+    return unmet([parse(text) for text in required], results)
