@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mt_tools.errors import UsageError
+
 SHOWN = 5
 
 Column = Sequence[Any] | NDArray[Any]
@@ -65,6 +67,29 @@ def check(
         for feature, rows in (features or {}).items():
             findings += _identical_across(feature, _digests(rows), ids, "origin", own)
     return findings
+
+
+def of_split(
+    *,
+    ids: Column,
+    origins: Column | None,
+    groups: Column | None,
+    part: Column,
+    name: str,
+    allowed: bool,
+) -> list[Finding]:
+    """Return what leaks between the parts of a split, or raise `UsageError` unless it is allowed.
+
+    `part`: [n] the part of each row, `name` what the column of them is called; the others as for
+    `check`.
+    """
+    leaks = check(ids=ids, origins=origins, groups=groups, parts={name: part})
+    if leaks and not allowed:
+        raise UsageError(
+            f"the {name} leaks: {'; '.join(leak.message for leak in leaks)}; draw it again with "
+            "mt-fetch split, or say --allow-leak, which every result will then carry"
+        )
+    return leaks
 
 
 def _duplicate_ids(ids: Column) -> list[Finding]:

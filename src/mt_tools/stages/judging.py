@@ -10,6 +10,7 @@ import numpy as np
 
 from mt_tools import splits
 from mt_tools.errors import NoRows, UsageError
+from mt_tools.evaluate.leaks import of_split
 from mt_tools.evaluate.require import parse, unmet
 from mt_tools.tables.batch import Batch, concatenate
 from mt_tools.tables.columns import Column
@@ -88,6 +89,25 @@ def table_of(batches: Iterable[Batch], kept: Sequence[str]) -> Batch:
 def clusters_of(table: Batch) -> np.ndarray:
     """Return the number of what an interval resamples, of each row: see `splits.units`."""
     return splits.units(table.origins, table.get("group"))
+
+
+def leak_line(table: Batch, name: str, allowed: bool, trained: Sequence[str] = ()) -> str:
+    """Return what every line of a result says of leaks: none found, not checked, or those allowed.
+
+    `name` is the column that parts the rows, `trained` the leaks that the model was trained with.
+    Raises `UsageError` for a leaking split unless it is allowed.
+    """
+    part = table.get(name)
+    found = []
+    if len({value for value in part if value is not None and value == value}) > 1:
+        found = of_split(
+            ids=table.ids, origins=table.origins, groups=table.get("group"), part=part, name=name,
+            allowed=allowed,
+        )  # fmt: skip
+    elif not trained:
+        return f"not checked: no two parts of a {name} here"
+    told = [f"allowed: {leak.message}" for leak in found] + [f"in training: {x}" for x in trained]
+    return "; ".join(told) or f"none found between the parts of {name}"
 
 
 def metric_rows(rows: list[dict[str, Any]]) -> Batch:

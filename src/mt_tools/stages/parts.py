@@ -12,7 +12,7 @@ import numpy as np
 
 from mt_tools import splits
 from mt_tools.errors import UsageError
-from mt_tools.evaluate.leaks import check
+from mt_tools.evaluate.leaks import of_split
 from mt_tools.stages.settings import TrainSettings
 from mt_tools.tables.batch import Batch
 
@@ -105,14 +105,10 @@ def _marked(table: Batch, settings: TrainSettings) -> tuple[np.ndarray, list[str
 
 def _leaks(table: Batch, part: np.ndarray, name: str, allowed: bool) -> list[str]:
     """Return what leaks between the parts as notes, or raise unless it is allowed."""
-    leaks = check(
-        ids=table.ids, origins=table.origins, groups=table.get("group"), parts={name: part}
-    )
-    if leaks and not allowed:
-        raise UsageError(
-            f"the {name} leaks: {'; '.join(leak.message for leak in leaks)}; draw it again with "
-            "mt-fetch split, or say --allow-leak, which the model will then carry"
-        )
+    leaks = of_split(
+        ids=table.ids, origins=table.origins, groups=table.get("group"), part=part, name=name,
+        allowed=allowed,
+    )  # fmt: skip
     return [f"leak allowed: {leak.message}" for leak in leaks]
 
 
