@@ -24,7 +24,7 @@ step "Embed the same tracks and copies: MFCC statistics, 120 numbers each." \
 step "How much do the embeddings know of style and energy? Five folds, artists kept apart." \
   "mt-embed parts.parquet --model mfcc-stats | mt-eval probe --task style --task energy --folds 5 --format table"
 step "Does anything leak between the splits?" \
-  "mt-eval check embeddings.parquet --format table"
+  "mt-eval check embeddings.parquet --warn --format table"
 step "Train one model of four tasks of three kinds on the embeddings." \
   "mt-train embeddings.parquet -t style -t instruments -t energy -t tempo --net mlp -o mine.safetensors"
 step "And a small convolutional network on the features." \

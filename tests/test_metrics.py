@@ -19,6 +19,21 @@ def rng():
     return np.random.default_rng(0)
 
 
+def calibration_error_by_hand(confidence, right, bins=15):
+    """Return the sum over bins of their share of rows times |accuracy - mean confidence|."""
+    total = 0.0
+    for number in range(bins):
+        inside = [
+            row for row, c in enumerate(confidence) if number / bins < c <= (number + 1) / bins
+        ]
+        if inside:
+            gap = np.mean([right[row] for row in inside]) - np.mean(
+                [confidence[row] for row in inside]
+            )
+            total += len(inside) / len(confidence) * abs(gap)
+    return total
+
+
 @pytest.mark.parametrize("classes", [2, 7])
 def test_multiclass_agrees_with_scikit_learn(rng, classes):
     """Published accuracies, F1s and log losses would not compare with anyone else's."""
@@ -34,15 +49,24 @@ def test_multiclass_agrees_with_scikit_learn(rng, classes):
         "balanced_accuracy": sklearn.metrics.balanced_accuracy_score(truth, predicted),
         "f1_macro": sklearn.metrics.f1_score(truth, predicted, average="macro"),
         "f1_micro": sklearn.metrics.f1_score(truth, predicted, average="micro"),
+        "f1_weighted": sklearn.metrics.f1_score(truth, predicted, average="weighted"),
         "log_loss": sklearn.metrics.log_loss(truth, chances, labels=list(names)),
+        "calibration_error": calibration_error_by_hand(
+            chances.max(axis=1), names[chances.argmax(axis=1)] == truth
+        ),
     }
+    for k in (3, 5):
+        if k < classes:
+            expected[f"top_{k}_accuracy"] = sklearn.metrics.top_k_accuracy_score(
+                truth, chances, k=k, labels=list(names)
+            )
     assert {name: score.value for name, score in got.items()} == pytest.approx(
         expected, abs=TOLERANCE
     )
     assert not any(score.reason for score in got.values())
     for name in ("accuracy", "balanced_accuracy"):
         assert getattr(metrics, name)(truth, predicted).value == pytest.approx(expected[name])
-    for average in ("macro", "micro"):
+    for average in ("macro", "micro", "weighted"):
         value = metrics.f1(truth, predicted, average).value
         assert value == pytest.approx(expected[f"f1_{average}"], abs=TOLERANCE)
 
@@ -80,17 +104,73 @@ def test_tag_ranking_agrees_with_scikit_learn(rng, levels):
     np.testing.assert_allclose(metrics.average_precision(truth, scores), precision, atol=TOLERANCE)
     got = metrics.multilabel(truth, scores)
     assert got["roc_auc_macro"].value == pytest.approx(np.mean(auc), abs=TOLERANCE)
-    weighted = sklearn.metrics.roc_auc_score(truth, scores, average="weighted")
-    assert got["roc_auc_weighted"].value == pytest.approx(weighted, abs=TOLERANCE)
+    for average in ("macro", "micro", "weighted"):
+        for name, oracle in (
+            ("roc_auc", sklearn.metrics.roc_auc_score),
+            ("average_precision", sklearn.metrics.average_precision_score),
+        ):
+            expected = oracle(truth, scores, average=average)
+            assert got[f"{name}_{average}"].value == pytest.approx(expected, abs=TOLERANCE)
+    some = truth.any(axis=1) & ~truth.all(axis=1)
+    loss = sklearn.metrics.label_ranking_loss(truth[some], scores[some])
+    precision = sklearn.metrics.label_ranking_average_precision_score(truth[some], scores[some])
+    assert got["ranking_loss"].value == pytest.approx(loss, abs=TOLERANCE)
+    assert got["ranking_precision"].value == pytest.approx(precision, abs=TOLERANCE)
+    assert str((~some).sum()) in got["ranking_loss"].reason or some.all()
+    errors = [
+        calibration_error_by_hand(column, hits)
+        for column, hits in zip(scores.T, truth.T, strict=True)
+    ]
+    if levels is None:  # zero lies in no bin by hand
+        assert got["calibration_error"].value == pytest.approx(np.mean(errors), abs=TOLERANCE)
 
 
 def test_tag_decisions_agree_with_scikit_learn(rng):
     """F1 of tags would not compare with published values."""
     truth, decisions = rng.random((2, 80, 6)) < 0.3
     got = metrics.multilabel(truth, decisions.astype(float), decisions)
-    for average in ("macro", "micro"):
-        expected = sklearn.metrics.f1_score(truth, decisions, average=average)
-        assert got[f"f1_{average}"].value == pytest.approx(expected, abs=TOLERANCE)
+    for average in ("macro", "micro", "weighted"):
+        for name in ("f1", "precision", "recall"):
+            expected = getattr(sklearn.metrics, f"{name}_score")(truth, decisions, average=average)
+            assert got[f"{name}_{average}"].value == pytest.approx(expected, abs=TOLERANCE)
+            value = metrics.f1_multilabel(truth, decisions, average).value
+            assert value == pytest.approx(got[f"f1_{average}"].value, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("levels", [None, 3], ids=["distinct", "tied"])
+def test_counted_rows_are_rows_that_stand_so_often(rng, levels):
+    """Every interval would be that of another table than the one it resamples."""
+    n, tags = 60, 5
+    truth = rng.random((n, tags)) < np.linspace(0.1, 0.8, tags)
+    scores = rng.random((n, tags)) if levels is None else rng.integers(levels, size=(n, tags)) / 3
+    decisions = scores > 0.5
+    rows = rng.integers(n, size=n)
+    counts = np.bincount(rows, minlength=n)
+    overall, each = metrics.multilabel_measure(truth, scores, decisions)(counts)
+    again, each_again = metrics.multilabel_measure(truth[rows], scores[rows], decisions[rows])(None)
+    assert {k: v.value for k, v in overall.items()} == pytest.approx(
+        {k: v.value for k, v in again.items()}, abs=TOLERANCE
+    )
+    assert {k: v.reason for k, v in overall.items()} == {k: v.reason for k, v in again.items()}
+    for name, values in each.items():
+        np.testing.assert_allclose(values, each_again[name], atol=TOLERANCE)
+
+    classes = rng.integers(7, size=(2, n))
+    chances = rng.dirichlet(np.ones(7), n)
+    measure = metrics.multiclass_measure(*classes, chances, range(7))
+    got = measure(counts)
+    expected = metrics.multiclass(*classes[:, rows], chances[rows], range(7))
+    assert {k: v.value for k, v in got.items()} == pytest.approx(
+        {k: v.value for k, v in expected.items()}, abs=TOLERANCE
+    )
+
+
+def test_equal_chances_are_a_draw():
+    """A model that says the same of every class would have the right one among its first."""
+    chances = np.full((4, 8), 1 / 8)
+    assert metrics.top_accuracy(np.arange(4), chances, range(8), 3).value == pytest.approx(3 / 8)
+    unknown = metrics.top_accuracy(np.array([0, 99]), np.eye(8)[:2], range(8), 3)
+    assert unknown.value == pytest.approx(0.5)
 
 
 def test_regression_agrees_with_scikit_learn_and_scipy(rng):
@@ -105,6 +185,7 @@ def test_regression_agrees_with_scikit_learn_and_scipy(rng):
         "rmse": sklearn.metrics.root_mean_squared_error(truth, predicted),
         "pearson": scipy.stats.pearsonr(truth, predicted)[0],
         "spearman": scipy.stats.spearmanr(truth, predicted)[0],
+        "kendall": scipy.stats.kendalltau(truth, predicted)[0],
     }
     assert {name: score.value for name, score in got.items()} == pytest.approx(
         expected, abs=TOLERANCE
@@ -114,13 +195,17 @@ def test_regression_agrees_with_scikit_learn_and_scipy(rng):
 def test_perfect_input_scores_one(rng):
     """A perfect model would not look perfect."""
     labels = np.array(["a", "b", "c"], object)
-    for name, (value, _) in metrics.multiclass(labels, labels, np.eye(3), list(labels)).items():
-        assert value == pytest.approx(0.0 if name == "log_loss" else 1.0, abs=1e-12)
     tags = rng.random((30, 4)) < 0.5
-    for value, _ in metrics.multilabel(tags, tags.astype(float), tags).values():
-        assert value == 1.0
-    for name, (value, _) in metrics.regression(np.arange(5.0), np.arange(5.0)).items():
-        assert value == pytest.approx(0.0 if name in ("mae", "mse", "rmse") else 1.0, abs=1e-12)
+    for scores in (
+        metrics.multiclass(labels, labels, np.eye(3), list(labels)),
+        metrics.multilabel(tags, tags.astype(float), tags),
+        metrics.regression(np.arange(5.0), np.arange(5.0)),
+    ):
+        for name, (value, _) in scores.items():
+            best = 0.0 if name in metrics.LOWER_IS_BETTER else 1.0
+            assert value == pytest.approx(best, abs=1e-12)
+            low, high = metrics.RANGES[name]
+            assert low <= value <= high
 
 
 def test_undefined_tags_are_nan_and_named_in_the_mean():
@@ -171,7 +256,7 @@ def test_undefined_values_say_why(score, reason):
         lambda: metrics.roc_auc(np.array([[2]]), np.array([[0.5]])),
         lambda: metrics.roc_auc(np.array([[1]]), np.array([[np.nan]])),
         lambda: metrics.r2(np.array([np.nan, 1]), np.array([0.0, 1])),
-        lambda: metrics.f1(np.array(["a"]), np.array(["a"]), "weighted"),
+        lambda: metrics.f1(np.array(["a"]), np.array(["a"]), "binary"),
     ],
 )
 def test_invalid_input_is_refused(call):

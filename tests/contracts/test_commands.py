@@ -15,7 +15,7 @@ import mt_tools
 SUBCOMMANDS = {
     "fetch": ("folder", "synth", "weights", "split", "list"),
     "factor": ("plsa", "kmeans"),
-    "eval": ("score", "probe", "check", "plot"),
+    "eval": ("score", "probe", "compare", "check", "noise", "thresholds", "plot", "report"),
 }
 LINES = [f"mt-{name} {sub}".strip() for name in COMMANDS for sub in SUBCOMMANDS.get(name, ("",))]
 

@@ -22,7 +22,10 @@ FLOORS = [
     {"commands"},
 ]
 # What several stages begin with is shared inside the room, and what train is made of.
-SHARED_STAGES = {"frontend", "inputs", "job", "judging", "networks", "parts", "settings", "waves"}
+SHARED_STAGES = {
+    "frontend", "inputs", "job", "judging", "networks", "parts", "pictures", "results", "runs",
+    "score", "settings", "waves",
+}  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

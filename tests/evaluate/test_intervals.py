@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mt_tools.evaluate.intervals import bootstrap, corrected_resampled_t
+from mt_tools.evaluate.intervals import bootstrap, corrected_resampled_t, random_groups
+from mt_tools.evaluate.score import score
 
 
 def test_bca_agrees_with_scipy():
@@ -111,3 +112,61 @@ def test_corrected_t_leaves_out_undefined_splits():
     assert some.low < 0.6 < some.high
     assert some.reason == "undefined in 1 of 4 splits"
     assert math.isnan(corrected_resampled_t(np.array([0.5]), 0.1).low)
+
+
+def test_random_groups_cover_the_truth():
+    """Intervals of large tables would be too narrow, and nobody could afford to see it."""
+    rng = np.random.default_rng(3)
+    runs, covered, widths = 400, 0, []
+    for _ in range(runs):
+        artist = np.repeat(np.arange(500), rng.integers(1, 7, 500))
+        values = rng.normal(size=500)[artist] + rng.normal(size=len(artist))
+        (interval,) = random_groups(
+            np.array([values.mean()]), lambda rows, v=values: v[rows].mean(), artist, rng=rng
+        )
+        covered += interval.low <= 0 <= interval.high
+        widths.append(interval.high - interval.low)
+    # Binomial(400, .95) has a standard deviation of .011.
+    assert 0.92 <= covered / runs <= 0.98
+    # The variance of a mean of clusters of 1 to 6 rows: sum over clusters of size^2 + size.
+    sizes = np.arange(1, 7)
+    error = math.sqrt(500 * (sizes**2 + sizes).mean()) / (500 * sizes.mean())
+    assert np.mean(widths) == pytest.approx(2 * 2.01 * error, rel=0.05)
+
+
+def test_random_groups_say_where_they_are_undefined():
+    """A tag that few groups hold would get an interval that hides it."""
+    rng = np.random.default_rng(0)
+    rare = np.zeros(1000)
+    rare[:30] = 1
+
+    def statistic(rows):
+        return np.array([rare[rows].mean() if rare[rows].any() else np.nan, np.nan, rows.mean()])
+
+    observed = np.array([0.03, np.nan, 499.5])
+    rarely, never, always = random_groups(observed, statistic, np.arange(1000), rng=rng)
+    assert "of 50 groups" in rarely.reason
+    assert never.reason == "the value itself is undefined"
+    assert always.low < 499.5 < always.high
+    assert always.reason == ""
+    (alone,) = random_groups(observed[2:], statistic, np.zeros(1000), rng=rng)
+    assert math.isnan(alone.low)
+
+
+def test_many_rows_get_the_interval_of_few_ones(monkeypatch):
+    """A table that grew by one row past the limit would get another interval altogether."""
+    rng = np.random.default_rng(5)
+    truth = rng.integers(3, size=6000).astype(str).astype(object)
+    predicted = np.where(rng.random(6000) < 0.7, truth, "0")
+    clusters = np.arange(6000) // 3
+    found = score("multiclass", truth, predicted, clusters=clusters)
+    assert "bootstrap" in found["interval"]
+    monkeypatch.setattr("mt_tools.evaluate.intervals.RESAMPLED", 100)
+    dealt = score("multiclass", truth, predicted, clusters=clusters)
+    assert "50 random groups" in dealt["interval"]
+    for name, entry in found["metrics"].items():
+        other = dealt["metrics"][name]
+        assert other["value"] == entry["value"]
+        width = entry["high"] - entry["low"]
+        # 49 degrees of freedom: the width itself has a standard error of a tenth.
+        assert other["high"] - other["low"] == pytest.approx(width, rel=0.35)

@@ -6,7 +6,7 @@ import sklearn.metrics
 
 from mt_tools import splits
 from mt_tools.errors import UsageError
-from mt_tools.evaluate.score import MEASURES, score
+from mt_tools.evaluate.score import JUDGES, score
 from mt_tools.tasks.kinds import KINDS
 
 TAGS = ["jazz", "rock", "vocal"]
@@ -50,7 +50,7 @@ def test_multiclass_report_is_complete(genres):
     assert got["metrics"]["log_loss"]["value"] == pytest.approx(loss, abs=1e-9)
     assert got["confusion"] == sklearn.metrics.confusion_matrix(truth, predicted).tolist()
     recall = sklearn.metrics.recall_score(truth, predicted, average=None)
-    assert [got["per_class"][tag]["recall"] for tag in TAGS] == pytest.approx(recall)
+    assert [got["labels"][tag]["recall"]["value"] for tag in TAGS] == pytest.approx(recall)
     assert (got["n"], got["unlabelled"], got["unpredicted"], got["clusters"]) == (120, 0, 0, 120)
     assert got == score("multiclass", truth, predicted, chances, TAGS, seed=1, draws=200)
 
@@ -61,13 +61,14 @@ def test_multilabel_report_agrees_with_scikit_learn(tagged):
     got = score("multilabel", truth, predicted, scores, TAGS, draws=100)
     for column, tag in enumerate(TAGS):
         auc = sklearn.metrics.roc_auc_score(hot[:, column], scores[:, column])
-        assert got["per_tag"][tag]["roc_auc"] == pytest.approx(auc, abs=1e-9)
-        assert got["per_tag"][tag]["support"] == hot[:, column].sum()
+        assert got["labels"][tag]["roc_auc"]["value"] == pytest.approx(auc, abs=1e-9)
+        assert got["labels"][tag]["support"] == hot[:, column].sum()
     expected = sklearn.metrics.f1_score(hot, scores > 0.7, average="micro")
     assert got["metrics"]["f1_micro"]["value"] == pytest.approx(expected, abs=1e-9)
     assert set(score("multilabel", truth, predicted, None, TAGS, draws=50)["metrics"]) == {
-        "f1_macro",
-        "f1_micro",
+        f"{name}_{average}"
+        for name in ("f1", "precision", "recall")
+        for average in ("macro", "micro", "weighted")
     }
     assert "f1_macro" not in score("multilabel", truth, None, scores, TAGS, draws=50)["metrics"]
 
@@ -205,4 +206,4 @@ def test_distributions_are_scored_by_their_whole_mix():
 
 def test_every_kind_that_predicts_can_be_scored():
     """A kind could be trained and tagged with, and mt-eval would not know it."""
-    assert {*MEASURES} == {kind for kind, row in KINDS.items() if row.predicts is not None}
+    assert {*JUDGES} == {kind for kind, row in KINDS.items() if row.predicts is not None}

@@ -294,7 +294,7 @@ def test_the_log_is_the_history_and_is_drawn(sh: Shell, embedded: Path, tmp_path
     sh("mt-eval plot l.parquet -o c.svg", ok=True)
     assert ">accuracy</text>" in (tmp_path / "c.svg").read_text()
     for line, words in (
-        (f"mt-eval plot {embedded} -o c.svg", "is no log of mt-train"),
+        (f"mt-eval plot {embedded} --kind curves -o c.svg", "is drawn of log"),
         ("mt-eval plot l.parquet -o c.txt", "expected one of .png .svg .pdf"),
         ("mt-eval plot l.parquet", "-o (missing)"),
         ("mt-eval plot l.parquet -t mood -o c.svg", "it has style, energy"),

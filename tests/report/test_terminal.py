@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mt_tools.report.terminal import MetricsView, TableView, TagView, bar, cell, clean, number
+from mt_tools.report.terminal import (
+    MetricsView,
+    TableView,
+    TagView,
+    bar,
+    cell,
+    clean,
+    interval_bar,
+    number,
+)
 from mt_tools.stages.judging import metric_rows
 from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import Column
@@ -139,13 +148,13 @@ def test_metrics_are_shown_a_task_at_a_time(wide: None, capsys: pytest.CaptureFi
     lines = shown(MetricsView(), metrics(), capsys)
     words = [line.split() for line in lines]
     assert lines[0] == "style 40 rows in 8 clusters, bootstrap (BCa, 95 %)"
-    assert words[1] == ["metric", "value", "95", "%", "interval"]
-    assert words[2] == ["accuracy", "0.500", "0.410", "to", "0.620"]
-    assert words[4:7] == [
-        ["label", "f1", "recall", "n"],
-        ["jazz", "1.000", "0.250", "30"],
-        ["rock", "0.000", "–", "10"],
-    ]  # fmt: skip
+    assert words[1] == ["metric", "value", "95", "%", "interval", "0", "to", "1"]
+    assert words[2][:-1] == ["accuracy", "0.500", "0.410", "to", "0.620"]
+    assert words[4][:4] == ["label", "f1", "recall", "n"]
+    assert words[5][:-1] == ["jazz", "1.000", "0.250", "30"]
+    assert words[6][:-1] == ["rock", "0.000", "–", "10"]
+    assert words[5][-1] == "█" * 24
+    assert words[6][-1] == "·" * 24
     assert lines[8] == "tempo svm, 5 folds, 1 rows"
     assert words[9] == ["metric", "value", "95", "%", "interval", "sd"]
     assert words[10] == ["r2", "–", "one", "row", "only", "–"]
@@ -161,6 +170,40 @@ def test_metrics_fit_the_terminal(
     lines = shown(MetricsView(), metrics(), capsys)
     assert all(len(line) <= width for line in lines)
     assert len(lines) == 12
+
+
+def test_bars_show_the_interval_on_a_scale_from_0_to_1(
+    wide: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bar would promise more than the interval allows, or have no end to compare it with."""
+    assert interval_bar(0.5, 0.25, 0.75, 8) == "██▓▓░░··"
+    assert interval_bar(1.0, 1.0, 1.0, 4) == "████"
+    assert interval_bar(0.2, -3.0, 9.0, 5) == "▓░░░░"
+    lines = shown(MetricsView(), metrics(), capsys)
+    (accuracy,) = [line for line in lines if "accuracy" in line]
+    assert accuracy.split()[-1] == interval_bar(0.5, 0.41, 0.62, 24)
+    assert not any(glyph in line for line in lines[9:] for glyph in "█▓░·")  # not of errors
+
+
+def test_leaks_and_notes_stand_once_and_splits_are_counted(
+    wide: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A leak would be overlooked, or fifty lines of single splits would hide the summary."""
+    leak = "allowed: 3 origins in more than one split"
+    rows: list[dict[str, Any]] = [
+        {"task": "style", "metric": name, "value": 0.5, "low": 0.4, "high": 0.6, "n": 9,
+         "leak": leak, "note": "two classes left out"}
+        for name in ("accuracy", "f1_macro")
+    ]  # fmt: skip
+    rows += [
+        {"task": "style", "metric": "accuracy", "value": 0.1234, "n": 9, "repeat": i, "leak": leak}
+        for i in range(50)
+    ]
+    lines = shown(MetricsView(), metric_rows(rows), capsys)
+    assert lines.count(f"leaks: {leak}") == 1
+    assert "accuracy, f1_macro: two classes left out" in lines
+    assert "50 single splits not shown" in lines
+    assert not any("0.123" in line for line in lines)
 
 
 def tags(scores: list[float], chosen: list[str] | None) -> Batch:

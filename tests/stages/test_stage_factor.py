@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mt_tools.settings import result_settings
 from mt_tools.stages.factor import plsa, read_fitted, words, write_fitted, write_words
 from mt_tools.stages.settings import FactorSettings, WordsSettings
 from mt_tools.tables.batch import Batch
+from mt_tools.tables.fitted import FittedOn
 
 SETTINGS = FactorSettings(factors=2, iterations=50)
 
@@ -33,7 +35,7 @@ def bags(make_batch: Any) -> Batch:
 
 def test_mixes_sum_to_one_and_tell_the_kinds_apart(bags: Batch) -> None:
     """A target is a distribution over factors; tracks of one kind have one factor."""
-    table, fitted, vocabulary = plsa([bags], SETTINGS)
+    table, factors = plsa([bags], SETTINGS)
     mixes = table["plsa"]
     assert mixes.shape == (14, 2)
     np.testing.assert_allclose(mixes[:12].sum(axis=1), 1, atol=1e-6)
@@ -41,8 +43,8 @@ def test_mixes_sum_to_one_and_tell_the_kinds_apart(bags: Batch) -> None:
     kinds = mixes[:12].argmax(axis=1)
     assert len({*kinds[0::2]}) == len({*kinds[1::2]}) == 1
     assert kinds[0] != kinds[1]
-    np.testing.assert_allclose(fitted.terms.sum(axis=1), 1, atol=1e-6)
-    assert vocabulary == sorted({w for bag in bags["tags"][:12] for w in bag})
+    np.testing.assert_allclose(factors.plsa.terms.sum(axis=1), 1, atol=1e-6)
+    assert factors.vocabulary == sorted({w for bag in bags["tags"][:12] for w in bag})
     assert table.columns["plsa"].role == "target"
 
 
@@ -51,29 +53,44 @@ def test_factors_are_fitted_on_train_rows_alone(bags: Batch, make_batch: Any) ->
     tags = bags["tags"].tolist()
     tags[9] = ["never", "heard"]
     other = make_batch(tags=tags, split=bags["split"].tolist())
-    _, one, vocabulary = plsa([bags], SETTINGS)
-    table, two, known = plsa([other], SETTINGS)
-    assert vocabulary == known
-    np.testing.assert_array_equal(one.terms, two.terms)
+    _, one = plsa([bags], SETTINGS)
+    table, two = plsa([other], SETTINGS)
+    assert one.vocabulary == two.vocabulary
+    np.testing.assert_array_equal(one.plsa.terms, two.plsa.terms)
     assert np.isnan(table["plsa"][9]).all()
+    _, all_rows = plsa([other], replace(SETTINGS, ignore_split=True))
+    assert "never" in all_rows.vocabulary
+
+
+def test_factors_say_what_they_were_fitted_on(bags: Batch, tmp_path: Path) -> None:
+    """Nobody could tell factors that have seen the test rows from those that have not."""
+    _, factors = plsa([bags], SETTINGS)
+    assert factors.fitted_on == FittedOn.of(bags.ids[:8], ["train"] * 8)
+    path = str(tmp_path / "f.npz")
+    write_fitted(path, factors, {})
+    _, applied = plsa([bags], replace(SETTINGS, apply=path))
+    assert applied.recorded() == factors.recorded()
+    _, seen = plsa([bags], replace(SETTINGS, ignore_split=True))
+    assert seen.fitted_on is not None
+    assert seen.fitted_on.parts == {"train": 8, "test": 4}  # two of six have no words
 
 
 def test_what_was_fitted_is_applied_to_other_tables(bags: Batch, tmp_path: Path) -> None:
     """--apply folds new tracks into old factors: the same words get the same mix."""
-    table, fitted, vocabulary = plsa([bags], SETTINGS)
+    table, factors = plsa([bags], SETTINGS)
     path = str(tmp_path / "f.npz")
-    write_fitted(path, fitted, vocabulary, result_settings(SETTINGS))
-    again, words = read_fitted(path)
-    assert words == vocabulary
-    np.testing.assert_array_equal(again.terms, fitted.terms)
+    write_fitted(path, factors, result_settings(SETTINGS))
+    again = read_fitted(path)
+    assert again.vocabulary == factors.vocabulary
+    np.testing.assert_array_equal(again.plsa.terms, factors.plsa.terms)
     new = bags.take([1, 0, 13]).without(["split"])
-    folded, _, _ = plsa([new], FactorSettings(factors=2, iterations=50, apply=path))
+    folded, _ = plsa([new], FactorSettings(factors=2, iterations=50, apply=path))
     np.testing.assert_allclose(folded["plsa"], table["plsa"][[1, 0, 13]], atol=1e-6)
 
 
 def test_tracks_of_one_artist_share_a_mix(bags: Batch) -> None:
     """Artist factors (AGF) count the words of an artist together."""
-    table, _, _ = plsa([bags], FactorSettings(factors=2, iterations=50, per="group"))
+    table, _ = plsa([bags], FactorSettings(factors=2, iterations=50, per="group"))
     mixes = table["plsa"]
     for row in range(12):
         np.testing.assert_array_equal(mixes[row], mixes[row % 4])
@@ -142,6 +159,8 @@ def test_words_are_of_train_rows_alone(make_batch: Any) -> None:
     centres, _, line = words([marked], marked.columns, WordsSettings(words=3))
     assert line == "3 words from 240 of 240 frames"
     assert np.abs(centres - 9).sum(axis=1).min() > 5  # the corner is the test rows' own
+    whole = WordsSettings(words=4, ignore_split=True)
+    assert words([marked], marked.columns, whole)[2].endswith("of 320 frames")
     unmarked = planted(make_batch, split=[None] * 8)
     assert words([unmarked], unmarked.columns, WordsSettings(words=4))[2].endswith("320 frames")
 
@@ -152,6 +171,8 @@ def test_words_of_vectors(make_batch: Any) -> None:
     batch = make_batch({"digest": "x", "pooling": "none"}, embedding=vectors)
     centres, of, _ = words([batch], batch.columns, WordsSettings(words=2))
     np.testing.assert_allclose(sorted(centres.tolist()), [[0, 0.05], [5, 5.05]], atol=1e-5)
+    said = FittedOn.from_json(of.pop("fitted_on"))
+    assert said == FittedOn.of(["t0", "t1", "t2", "t3"], [None] * 4)  # the last has no vector
     assert of == {
         "kind": "embedding", "width": 2, "settings": {"digest": "x", "pooling": "none"},
     }  # fmt: skip

@@ -233,3 +233,23 @@ def test_everything_that_has_a_name_is_listed() -> None:
     assert {"crnn-msd", "cnn-msd", "mfcc-stats", "random", "mlp", "cnn", "dj"} <= set(table.ids)
     assert {"choi2016", "agf", "seq", "reg", "rep"} <= set(table.ids)
     assert all(table["description"])
+
+
+def test_copies_are_drawn_apart_on_request_only(make_batch: Any) -> None:
+    """The leak of the DJ study could not be shown, or would happen to who did not ask for it."""
+    columns = {
+        "id": [f"{i // 3}#{i % 3}" for i in range(90)],
+        "origin": [str(i // 3) for i in range(90)],
+        "group": [f"artist {i // 9}" for i in range(90)],
+    }
+    batch = make_batch(**columns)
+
+    def straddling(settings: SplitSettings) -> int:
+        table, _ = fetch.split([batch], settings)
+        pairs = zip(table.origins, table["split"], strict=True)
+        return len({*pairs}) - len({*table.origins})
+
+    assert straddling(SplitSettings(method="random")) == 0
+    assert straddling(SplitSettings(method="random", copies="apart")) > 10
+    with pytest.raises(UsageError, match="keeps the copies of a group together"):
+        straddling(SplitSettings(method="grouped", copies="apart"))

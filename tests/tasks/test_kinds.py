@@ -14,13 +14,16 @@ from sklearn.utils.class_weight import compute_class_weight
 from mt_tools.errors import UsageError
 from mt_tools.tasks.kinds import (
     KINDS,
+    NEVER,
     Kind,
+    chosen_classes,
     constant_loss,
     decide,
     encode,
     head,
     labelled,
     make_task,
+    names_one,
     outputs,
     outside,
     parse_task,
@@ -284,6 +287,35 @@ class TestDecide:
         assert decide(task, given_scores).tolist() == [["b", "c", "e", "d", "a"]]
         assert decide(task, given_scores, top=2).tolist() == [["b", "c"]]
         assert decide(task, np.full((1, 7), np.nan)).tolist() == [None]
+
+    def test_a_threshold_of_none_is_out_of_reach(self) -> None:
+        """A tag of which no score is right often enough would be written, or stop the run."""
+        values = column(["a", "b"])
+        task = make_task("t", None, values, everything(values)) | {"thresholds": [None, 0.5]}
+        assert decide(task, np.array([[1.0, 0.5], [0.9, 0.1]])).tolist() == [["b"], []]
+
+    @pytest.mark.parametrize("kind", ["multiclass", "ordinal"])
+    def test_a_class_below_the_confidence_is_left_open(self, kind: str) -> None:
+        """A model that was told to abstain would guess; one that was not would fall silent."""
+        values = column("a", "b", "c")
+        task = make_task("t", kind, values, everything(values), vocabulary=["a", "b", "c"])
+        chances = np.array([[0.2, 0.5, 0.3], [0.6, 0.3, 0.1], [np.nan, 0.5, 0.5]])
+        assert decide(task, chances).tolist() == ["b", "a", None]
+        assert chosen_classes(task, chances[:2])[1].tolist() == [0.5, 0.6]
+        task["abstain"] = 0.6
+        assert decide(task, chances).tolist() == [None, "a", None]
+        task["abstain"] = NEVER
+        assert decide(task, np.array([[0.0, 1.0, 0.0]])).tolist() == [None]
+
+    def test_tags_and_mixtures_name_no_single_class(self) -> None:
+        """`mt-tag --confidence` would leave open what is no choice among classes."""
+        for kind, values in EXAMPLES.items():
+            words = ["1", "2.5", "4"] if kind == "ordinal" else None
+            task = make_task("t", kind, values, everything(values), vocabulary=words)
+            assert names_one(task) == (kind in ("multiclass", "ordinal"))
+            if not names_one(task):
+                with pytest.raises(ValueError, match="names no single class"):
+                    chosen_classes(task, np.full((1, 2), 0.5))
 
     def test_no_rows(self) -> None:
         """An empty batch would stop a stream."""

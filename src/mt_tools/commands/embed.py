@@ -108,7 +108,8 @@ def embed(
         steps = lambda: this.step(  # noqa: E731
             result_settings(settings)
             | result_settings(device)
-            | {"digest": [model.digest for one in made for model in one.models]},
+            | {"digest": [model.digest for one in made for model in one.models]}
+            | stage.fitted_on(made),
             regular_inputs(inputs),
         )
         out = this.output(target, steps, terminal=TableView)

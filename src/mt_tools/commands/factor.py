@@ -43,7 +43,7 @@ def plsa(
     """Find the factors of a bag of words a track: probabilistic latent semantic analysis.
 
     Each track gets a distribution over factors that sums to 1, to learn as a target. Fitted on
-    the train rows where the table has splits.
+    the train rows where the table has splits; which rows it was is recorded, for mt-eval check.
     """
     from mt_tools.commands.inputs import open_inputs
     from mt_tools.commands.run import Run, regular_inputs
@@ -59,14 +59,15 @@ def plsa(
         batches = list(this.read(source, given))
         if not batches:
             return this.finish()
-        table, fitted, vocabulary = stage.plsa(batches, settings)
+        table, factors = stage.plsa(batches, settings)
         steps = lambda: this.step(  # noqa: E731
-            result_settings(settings), regular_inputs([*inputs, settings.apply])
+            result_settings(settings) | factors.recorded(),
+            regular_inputs([*inputs, settings.apply]),
         )
         out = this.output(target, steps, terminal=TableView)
         out.write(table)
         if settings.fitted:
-            stage.write_fitted(settings.fitted, fitted, vocabulary, result_settings(settings))
+            stage.write_fitted(settings.fitted, factors, result_settings(settings))
         return this.finish()
 
 
@@ -98,7 +99,8 @@ def kmeans(
     """Find the words of a bag of frames: K-means over the frames of features, or over vectors.
 
     The dictionary, an .npz file, is a model for mt-embed: --model bof:FILE. Fitted on the train
-    rows where the table has splits, on at most 256 frames a word, drawn by the seed.
+    rows where the table has splits, on at most 256 frames a word, drawn by the seed. Which rows it
+    was is recorded, for mt-eval check.
     """
     from mt_tools.commands.inputs import open_inputs
     from mt_tools.commands.run import Run, regular_inputs

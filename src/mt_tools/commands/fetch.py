@@ -152,8 +152,8 @@ def split(
 ) -> int:
     """Draw train, valid and test (or folds): random, stratified, by group, or both.
 
-    Copies of one track always stay together. The same seed draws the same split, whatever the
-    order of the rows.
+    Copies of one track stay together unless --copies apart is said. The same seed draws the same
+    split, whatever the order of the rows.
     """
     from mt_tools.commands.inputs import open_inputs
     from mt_tools.commands.run import Run, regular_inputs

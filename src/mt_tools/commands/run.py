@@ -55,6 +55,7 @@ class Run:
             open_errors = to_file(settings.errors, None)
             self._errors = Output(lambda: open_errors([]))
         self._output: Output | None = None
+        self._beside: list[Output] = []
         self._source: Source | None = None
         self._given: dict[str, Any] = {}
         self._left_out = 0
@@ -132,6 +133,12 @@ class Run:
         self._output = Output(lambda: opener(steps()))
         return self._output
 
+    def beside(self, path: str, steps: Callable[[], list[provenance.Step]]) -> Output:
+        """Open a second table, which becomes whole with the run; raises `UsageError` at once."""
+        opener = to_file(path, None)
+        self._beside.append(Output(lambda: opener(steps())))
+        return self._beside[-1]
+
     def progress(
         self, batches: Iterable[Batch], total: int | None, unit: str = "track"
     ) -> Iterator[Batch]:
@@ -168,6 +175,8 @@ class Run:
             if self._output.empty is None and self._source is not None:
                 self._output.empty = self._source.empty
             self._output.finish(failed, well=not unmet)
+        for output in self._beside:
+            output.finish(failed)
         if unmet:
             for line in unmet[:-1]:
                 self.say(line, always=True)
@@ -205,8 +214,8 @@ class Run:
     ) -> None:
         if error is None:
             return
-        if self._output is not None:
-            self._output.abort()
+        for output in [*self._beside, *filter(None, [self._output])]:
+            output.abort()
         try:
             self._write_errors()
         except RunError as second:

@@ -26,6 +26,10 @@ EXAMPLES = [
         "a list of paths in, a line a track out",
     ),
     ("mt-tag ~/New --model mine.safetensors -o tags.csv", "your own model"),
+    (
+        "mt-tag ~/New --model mine.safetensors --precision 0.9",
+        "only tags that are right nine times in ten, after mt-eval thresholds",
+    ),
     ("mt-tag ~/Music | jq -r '[.id, .tags_pred[0]] | @tsv'", "off a terminal: JSON lines"),
 ]
 
@@ -82,6 +86,9 @@ def tag(
             folders=source.folders,
             jobs=work.jobs,
             fail=this.fail,
+            precision=settings.precision,
+            confidence=settings.confidence,
+            say=this.say,
         )
         for batch in this.progress(batches, None):
             out.write(batch)

@@ -59,9 +59,12 @@ def cores() -> int:
 
 
 def ordered(
-    function: Callable[[Item], Value], items: Iterable[Item], jobs: int
+    function: Callable[[Item], Value], items: Iterable[Item], jobs: int, *, patient: bool = False
 ) -> Iterator[Outcome[Item, Value]]:
     """Apply `function` to every item in `jobs` workers; yield the outcomes in input order.
+
+    An item that takes longer than `TIMEOUT_SECONDS` fails, unless `patient`: files hang, sums do
+    not.
 
     `function` and the items are pickled, so `function` is one of a module. With `jobs` 0 all runs
     in this process, without protection from crashes. Streams of the same number of jobs share
@@ -80,7 +83,7 @@ def ordered(
 
     def submit(count: int) -> None:
         for item in itertools.islice(rest, count):
-            task = _Task((folder, function, item))
+            task = _Task((folder, function, item), patient)
             waiting.append((item, task))
             pool.submit(task)
 
@@ -136,9 +139,10 @@ _exiting = False
 class _Task(Future[Any]):
     """What a worker is sent, and its result once there is one."""
 
-    def __init__(self, message: tuple[str, Callable[[Any], Any], Any]) -> None:
+    def __init__(self, message: tuple[str, Callable[[Any], Any], Any], patient: bool) -> None:
         super().__init__()
         self.message = message
+        self.patient = patient
 
 
 class _Pool:
@@ -213,7 +217,7 @@ class _Worker:
             self.task = task
         try:
             connection.send_bytes(message)
-            if connection.poll(TIMEOUT_SECONDS):
+            if connection.poll(None if task.patient else TIMEOUT_SECONDS):
                 answer: tuple[Any, Exception | None] = pickle.loads(connection.recv_bytes())
                 return answer
             self._finish()

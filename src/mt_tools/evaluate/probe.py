@@ -1,75 +1,261 @@
 """Probes: how much a simple model can tell from embeddings.
 
-Goal: compare representations by a fixed model over many splits, as the REP study and Choi et al.
-(2017) do. Constants are never tuned: a linear SVM with C = 1 for classes, an SVM with an RBF
-kernel, C = 1 and gamma = 1/d for regression on the target as it is. Tags are one model each.
-The scaler (zero mean, unit variance) is fitted on the train part of each split only.
+Goal: compare representations by a simple model over many splits, as the REP study and Choi et al.
+(2017) do. The models and their constants are those of `evaluate.probes`, the splits those of
+`evaluate.probe_splits`. Constants are fixed, or searched in each split by folds inside its train
+part; the scaler (zero mean, unit variance) is fitted on what the model is fitted on. Neither ever
+sees a test row.
 
-Labels are the wire's, as in `score`. Rows without a label or with a vector that is not finite are
-left out and counted. Splits are stratified by class or tag, grouped where groups are known, and
-never separate an origin. The interval of the mean is corrected for overlapping train parts.
+Labels are the wire's, as in `score`; ordinal ones are numbers. Rows without a label, or with a
+vector that is not finite, are left out and counted.
+
+The interval of a mean over splits is corrected for overlapping train parts, that of a single given
+split resamples the artists that it tests. With few examples the correction is still that of the
+whole train part: of the two things it stands for, train parts that overlap do so less.
+
+The unit of work is one split of one label of one embedding (`Probing.test`), in any order, thread
+or process: what it draws is seeded by names.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
+import time
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mt_tools import metrics, splits
-from mt_tools.errors import UsageError
-from mt_tools.evaluate.intervals import corrected_resampled_t
-from mt_tools.evaluate.score import class_names, multi_hot, present
+from mt_tools.engine.pool import ordered
+from mt_tools.errors import RunError, UsageError
+from mt_tools.evaluate import probe_splits
+from mt_tools.evaluate.intervals import Interval, bootstrap
+from mt_tools.evaluate.probe_labels import Target, target_notes, target_of
+from mt_tools.evaluate.probe_results import Outcome, ProbeResult, choices_of, shortages, summary
+from mt_tools.evaluate.probe_splits import Labelled, Pair, Plan, Rows
+from mt_tools.evaluate.probes import (
+    MAX_ITERATIONS,
+    PROBES,
+    Predicted,
+    candidates,
+    chosen_of,
+    model_of,
+)
+from mt_tools.evaluate.score import present
 from mt_tools.evaluate.settings import ProbeSettings
 from mt_tools.metrics import Score
+from mt_tools.tasks.labels import is_distribution
 
 Array = NDArray[Any]
-Pair = tuple[NDArray[np.int64], NDArray[np.int64]]
 
-DEFAULT_FOLDS = 10
-EPSILON = 0.1  # libsvm's default tube, which REP leaves as it is
-MAX_ITERATIONS = 2000  # of the logistic regression; tens suffice on standardised vectors
-UNGROUPED = (
-    "ungrouped: one artist may stand in train and test, which flatters the embedding; "
-    "give a group column for an honest split"
-)
+PATIENCE_SECONDS = 5.0  # with splits in this process, before others are started
 
-
-@dataclass(frozen=True)
-class Summary:
-    """One metric over the splits: mean, standard deviation, 95 % interval, each split's value."""
-
-    value: float
-    sd: float
-    low: float
-    high: float
-    values: list[float]
-    reason: str = ""
+HEADLINES = {
+    "multiclass": "accuracy",
+    "multilabel": "roc_auc_macro",
+    "regression": "r2",
+    "ordinal": "mae",
+    "distribution": "kl",
+}
+"""The metric of each kind that a search goes by."""
 
 
 @dataclass(frozen=True)
-class ProbeResult:
-    """What a probe found.
+class Probing:
+    """One label of one embedding, ready to be probed split by split."""
 
-    `metrics` by name, the kind's headline metric first; `n` rows used; `unlabelled` and
-    `unusable` (vector not finite) rows left out; `classes` with their rows (none for
-    regression); `protocol` for people, such as `10 folds, stratified, grouped`.
-    """
-
-    kind: str
-    metrics: dict[str, Summary]
-    n: int
+    x: Array
+    target: Target
+    known: Labelled
+    plan: Plan
+    settings: ProbeSettings
+    shots: tuple[int, ...]
     unlabelled: int
     unusable: int
-    classes: dict[str, int]
-    splits: int
-    grouped: bool
-    protocol: str
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
+
+    def __len__(self) -> int:
+        return len(self.plan.pairs)
+
+    def test(self, split: int) -> Outcome:
+        """Fit on the train rows of one split and measure on its test rows."""
+        train, test = self.plan.pairs[split]
+        purpose = f"repeat {split}"
+        parts = {"": (train, dict[str, int]())}
+        drawn = probe_splits.few(self.known, train, self.shots, self.settings.seed, purpose)
+        parts |= {f"@{count}": part for count, part in drawn.items()}
+        scores: dict[str, Score] = {}
+        ends: dict[str, Interval] = {}
+        chosen: dict[str, str] = {}
+        short: dict[str, dict[str, int]] = {}
+        converged = True
+        for mark, (rows, lacking) in parts.items():
+            best = self._searched(rows)
+            if self.settings.search or self.settings.grid:
+                chosen[mark] = chosen_of(best, self.target.kind, self.x.shape[1])
+            predicted = self._fitted(rows, test, best, split)
+            converged &= predicted.converged
+            found = self._measured(test, predicted)
+            whole = found(None)
+            if lacking:
+                short[mark] = lacking
+                if self.target.kind != "multilabel":  # where a tag has as many as there are
+                    few = ", ".join(f"{label} ({have})" for label, have in lacking.items())
+                    whole = dict.fromkeys(
+                        whole, metrics.undefined(f"too few in the train part: {few}")
+                    )
+            scores |= {f"{name}{mark}": score for name, score in whole.items()}
+            if len(self) == 1:
+                ends |= {f"{n}{mark}": end for n, end in self._ends(test, whole, found).items()}
+        return Outcome(scores, len(test), ends, chosen, short, converged)
+
+    def key(self) -> str:
+        """Return a digest of all that the outcomes depend on, beside the machine."""
+        whole = hashlib.sha256()
+        rows = self.known.rows
+        made = [version(name) for name in ("mt-tools", "numpy", "scipy", "scikit-learn")]
+        about = [self.target.kind, self.target.names, self.known.origins.tolist()]
+        parts = [] if self.known.groups is None else self.known.groups.tolist()
+        pairs = [[train.tolist(), test.tolist()] for train, test in self.plan.pairs]
+        valid = None if self.plan.valid is None else self.plan.valid.tolist()
+        text = json.dumps(
+            [made, asdict(self.settings), about, parts, pairs, valid, rows.tolist()], default=str
+        )
+        whole.update(text.encode("utf-8", "surrogatepass"))
+        for array in (self.x[rows], self.target.y[rows]):
+            whole.update(f"{array.dtype.str}{array.shape}".encode())
+            whole.update(np.ascontiguousarray(array).tobytes())
+        return whole.hexdigest()
+
+    def result(self, outcomes: Sequence[Outcome]) -> ProbeResult:
+        """Summarise the outcomes of all splits, in their order."""
+        settings, kind = self.settings, self.target.kind
+        notes = [*self.plan.notes, *self.notes]
+        if not all(outcome.converged for outcome in outcomes):
+            notes.append(f"the logistic regression did not converge in {MAX_ITERATIONS} iterations")
+        model = model_of(settings, kind, "").described(settings, kind)
+        searched = settings.search or settings.grid
+        if searched:
+            how = "valid rows" if self.plan.valid is not None else "inner folds"
+            model = f"{settings.probe}, constants searched by {HEADLINES[kind]} on {how}"
+        choices = choices_of(outcomes)
+        notes += [f"chosen {mark}".strip() + f": {told}" for mark, told in choices.items()]
+        interval = ", bootstrap (BCa, 95 %)" if len(self) == 1 else ""
+        notes += shortages(outcomes)
+        return ProbeResult(
+            kind=kind,
+            metrics={
+                name: summary(name, outcomes, self.plan.test_share)
+                for name in dict.fromkeys(name for outcome in outcomes for name in outcome.scores)
+            },
+            n=len(self.known.rows),
+            unlabelled=self.unlabelled,
+            unusable=self.unusable,
+            classes=self.target.counts,
+            splits=len(self),
+            grouped=self.plan.grouped,
+            protocol=f"{model}, {self.plan.protocol}{interval}",
+            tested=[outcome.tested for outcome in outcomes],
+            chosen=[outcome.chosen for outcome in outcomes],
+            choices=choices,
+            notes=notes,
+        )
+
+    def _searched(self, rows: Rows) -> ProbeSettings:
+        """Return the constants to fit these train rows with."""
+        tried = candidates(self.settings, self.target.kind, self.x.shape[1])
+        if len(tried) == 1:
+            return tried[0]
+        if self.plan.valid is not None:
+            pairs = [(rows, self.plan.valid)]
+        else:
+            pairs = probe_splits.inner(self.known, rows, self.plan.grouped, self.settings.seed)
+        headline = HEADLINES[self.target.kind]
+        sign = -1.0 if headline in metrics.LOWER_IS_BETTER else 1.0
+        best, most = tried[0], -np.inf
+        for one in tried:
+            found = [
+                self._measured(held, self._fitted(rest, held, one, 0))(None)[headline].value
+                for rest, held in pairs
+            ]
+            defined = [sign * value for value in found if np.isfinite(value)]
+            # Not by less than rounding: equal ones are told apart by their order alone.
+            if defined and (mean := float(np.mean(defined))) > most + 1e-12:
+                best, most = one, mean
+        return best
+
+    def _fitted(self, train: Rows, test: Rows, settings: ProbeSettings, split: int) -> Predicted:
+        from sklearn.preprocessing import StandardScaler
+
+        scaler = StandardScaler(copy=False)  # of copies already: memory is for the model
+        x = scaler.fit_transform(self.x[train].astype(np.float64))
+        x_test = scaler.transform(self.x[test].astype(np.float64))
+        text = f"{settings.seed}\0probe\0{split}".encode()
+        seed = int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big")
+        fit = model_of(settings, self.target.kind, "").fits[self.target.kind]
+        return fit(x, self.target.y[train], x_test, settings, seed)
+
+    def _measured(
+        self, test: Rows, predicted: Predicted
+    ) -> Callable[[Rows | None], dict[str, Score]]:
+        """Return a function from some of the test rows (None: all) to every metric."""
+        truth, (values, chances, classes, _) = self.target.y[test], predicted
+        every = np.arange(len(test))
+
+        def counted(rows: Rows | None) -> Any:
+            return None if rows is None else np.bincount(rows, minlength=len(test))
+
+        match self.target.kind:
+            case "multiclass":
+                of_classes = metrics.multiclass_measure(truth, values, chances, classes)
+                return lambda rows: of_classes(counted(rows))
+            case "multilabel":
+                of_tags = metrics.multilabel_measure(truth, values)
+                return lambda rows: of_tags(counted(rows))[0]
+            case "ordinal":
+                size = len(self.target.names)
+                if chances is not None:  # classes that the train part lacks have none
+                    chances, some = np.zeros((len(test), size)), chances
+                    chances[:, list(classes)] = some
+                return lambda rows: metrics.ordinal(
+                    truth[every if rows is None else rows],
+                    values[every if rows is None else rows],
+                    None if chances is None else chances[every if rows is None else rows],
+                    size,
+                )
+        of_kind = metrics.regression if self.target.kind == "regression" else metrics.distribution
+        return lambda rows: of_kind(
+            truth[every if rows is None else rows], values[every if rows is None else rows]
+        )
+
+    def _ends(
+        self,
+        test: Rows,
+        whole: Mapping[str, Score],
+        found: Callable[[Rows | None], dict[str, Score]],
+    ) -> dict[str, Interval]:
+        """Return the intervals of the metrics of a single split."""
+        tested = self.known.at(test)
+        ends = bootstrap(
+            lambda rows: np.array([score.value for score in found(rows).values()]),
+            splits.units(tested.origins, tested.groups),
+            rng=np.random.default_rng(self.settings.seed),
+        )
+        known = {name: np.isfinite(score.value) for name, score in whole.items()}
+        return {
+            name: end if known[name] else Interval(np.nan, np.nan)
+            for name, end in zip(whole, ends, strict=True)
+        }
 
 
 def probe(
@@ -86,319 +272,178 @@ def probe(
 ) -> ProbeResult:
     """Fit and test a simple model on embeddings over repeated splits or folds.
 
-    `x`: [n, d] vectors; `y`: [n] labels of `kind` (multiclass, multilabel, regression); `groups`,
-    `origins`: [n], None where unknown; `jobs`: threads, which never change the result; `pairs`:
-    (train rows, test rows) instead of drawn ones, for tables that carry their own folds; `task`
-    names the label in messages. Raises `UsageError` when there is nothing to learn: no label, one
-    class, a constant target, or splits that cannot be drawn.
+    Inputs as for `prepare`; `jobs`: splits at a time, which never change the result.
+    """
+    probing = prepare(x, y, kind, groups, origins, settings, pairs=pairs, task=task)
+    outcomes = run([(probing, split) for split in range(len(probing))], jobs)
+    return probing.result(outcomes)
+
+
+def prepare(
+    x: Array,
+    y: Array,
+    kind: str,
+    groups: splits.Column | None = None,
+    origins: splits.Column | None = None,
+    settings: ProbeSettings | None = None,
+    *,
+    pool: Rows | None = None,
+    pairs: Sequence[Pair] | None = None,
+    valid: Rows | None = None,
+    given: str = "split",
+    task: str = "the task",
+) -> Probing:
+    """Check everything that a probe needs, and draw its splits.
+
+    `x`: [n, d] vectors; `y`: [n] labels of `kind` (multiclass, multilabel, regression, ordinal, or
+    distribution: [n, components]); `groups`, `origins`: [n], None where unknown; `pool`: the rows
+    that splits are drawn from, default all; `pairs`: (train rows, test rows) instead of drawn ones,
+    for tables that carry their own, called `given`, with rows `valid` to search on; `task` names
+    the label in messages. Raises `UsageError` when there is nothing to learn: no label, one class,
+    a constant target, a model that cannot predict the kind, or splits that cannot be drawn.
     """
     settings = settings or ProbeSettings()
-    x, y = np.asarray(x, np.float64), np.asarray(y)
+    x, y = np.asarray(x), np.asarray(y)
     if x.ndim != 2 or len(x) != len(y):
         raise UsageError(
             f"got vectors of shape {x.shape} for {len(y)} labels of {task}, expected "
             "[rows, dimensions]: pool features to one vector a row with mt-embed first"
         )
+    model_of(settings, kind, task)
+    candidates(settings, kind, x.shape[1])
     labelled, usable = present(y), np.isfinite(x).all(axis=1)
-    rows = np.flatnonzero(labelled & usable)
+    asked = np.zeros(len(y), bool)
+    asked[slice(None) if pool is None else pool] = True
+    rows = np.flatnonzero(labelled & usable & asked)
     if not len(rows):
         raise UsageError(
-            f"nothing to probe for {task}: of {len(y)} rows {int(labelled.sum())} are labelled, "
-            f"{int(usable.sum())} have a finite vector and none has both"
+            f"nothing to probe for {task}: of {int(asked.sum())} rows "
+            f"{int((labelled & asked).sum())} are labelled, {int((usable & asked).sum())} have a "
+            "finite vector and none has both"
         )
-    target = _target(y[rows], kind, task)
-    group = None if groups is None else np.asarray(groups, object)[rows]
-    origin = rows if origins is None else np.asarray(origins, object)[rows]
+    notes: list[str] = []
+    if kind == "distribution":
+        fine = is_distribution(y[rows].astype(np.float64))
+        if not fine.all():
+            notes.append(
+                f"{int((~fine).sum())} rows are negative somewhere or do not sum to 1, and are "
+                "left out"
+            )
+            rows = rows[fine]
+    target, names = target_of(y, rows, kind, task)
+    known = Labelled(
+        rows,
+        names,
+        None if groups is None else np.asarray(groups, object)[rows],
+        rows if origins is None else np.asarray(origins, object)[rows],
+    )
     if pairs is None:
-        plan = _drawn(target, group, origin, settings)
+        plan = probe_splits.drawn(known, settings)
     else:
-        plan = _given(pairs, rows, len(y), group)
-    notes = [*plan.notes, *_target_notes(target, settings)]
-
-    outcomes = _run(x[rows], target, plan.pairs, settings, jobs)
-    if not all(outcome.converged for outcome in outcomes):
-        notes.append(f"the logistic regression did not converge in {MAX_ITERATIONS} iterations")
-    return ProbeResult(
-        kind=kind,
-        metrics={
-            name: _summary(name, [outcome.scores[name] for outcome in outcomes], plan.test_share)
-            for name in outcomes[0].scores
-        },
-        n=len(rows),
-        unlabelled=int((~labelled).sum()),
-        unusable=int((labelled & ~usable).sum()),
-        classes=target.counts,
-        splits=len(plan.pairs),
-        grouped=plan.grouped,
-        protocol=plan.protocol,
-        notes=notes,
+        plan = probe_splits.given(known, pairs, given, valid)
+    if plan.valid is not None and not len(plan.valid):
+        raise UsageError(f"none of the valid rows has a label of {task} to search by")
+    return Probing(
+        x=x,
+        target=target,
+        known=known,
+        plan=plan,
+        settings=settings,
+        shots=parse_shots(settings.shots),
+        unlabelled=int((~labelled & asked).sum()),
+        unusable=int((labelled & ~usable & asked).sum()),
+        notes=notes + target_notes(y[rows], kind, settings),
     )
 
 
-# --- labels --------------------------------------------------------------------------------------
+def run(
+    units: Sequence[tuple[Probing, int]],
+    jobs: int,
+    done: Callable[[Probing, int, Outcome], object] = lambda probing, split, outcome: None,
+) -> list[Outcome]:
+    """Test splits by `jobs` of them at a time; return their outcomes in the order of the units.
+
+    `done` is told of each, in that order, in the calling thread.
+    """
+    outcomes = []
+    with _one_thread(), contextlib.closing(_tested(list(units), jobs)) as work:
+        for (probing, split), outcome in zip(units, work, strict=True):
+            outcomes.append(outcome)
+            done(probing, split, outcome)
+    return outcomes
 
 
-@dataclass(frozen=True)
-class _Target:
-    """Labels ready to learn: `y` int codes [n], bool [n, tags] or floats [n]."""
+def _tested(units: list[tuple[Probing, int]], jobs: int) -> Generator[Outcome]:
+    """Yield the outcomes of splits: in threads where the model lets them run, else in processes.
 
-    kind: str
-    y: Array
-    names: list[str]
-    labels: Array | None  # to stratify by
-
-    @property
-    def counts(self) -> dict[str, int]:
-        if self.kind == "regression":
-            return {}
-        counts = (
-            np.bincount(self.y, minlength=len(self.names)) if self.y.ndim == 1 else self.y.sum(0)
-        )
-        return dict(zip(self.names, counts.tolist(), strict=True))
-
-
-def _target(labels: Array, kind: str, task: str) -> _Target:
-    if kind == "multiclass":
-        named = class_names(labels)
-        found, codes = np.unique(named, return_inverse=True)
-        names = found.tolist()
-        if len(names) < 2:
-            raise UsageError(
-                f"{task} has one class only, {names[0]!r} in all {len(codes)} labelled rows: "
-                "a probe needs at least two"
-            )
-        return _Target(kind, codes, names, named)
-    if kind == "multilabel":
-        names = sorted({tag for tags in labels for tag in tags})
-        hot, _ = multi_hot(labels, names)
-        if not any(0 < count < len(hot) for count in hot.sum(axis=0)):
-            every = f"the tags {', '.join(names[:5])} on every row" if names else "no tag at all"
-            raise UsageError(
-                f"{task} has {every} in {len(hot)} labelled rows: a probe needs a tag that some "
-                "rows have and some lack"
-            )
-        return _Target(kind, hot, names, labels)
-    if kind == "regression":
-        values = labels.astype(np.float64)
-        if (values == values[0]).all():
-            raise UsageError(
-                f"{task} is {values[0]:g} in all {len(values)} labelled rows: a probe needs a "
-                "target that varies"
-            )
-        return _Target(kind, values, [], None)
-    raise UsageError(
-        f"got the kind {kind!r} for {task}, expected multiclass, multilabel or regression"
-    )
-
-
-# --- splits --------------------------------------------------------------------------------------
-
-
-class _Plan(NamedTuple):
-    """The splits, as positions among the rows used, and what to say about them."""
-
-    pairs: list[Pair]
-    test_share: float
-    grouped: bool
-    protocol: str
-    notes: list[str]
-
-
-def _drawn(target: _Target, group: Array | None, origin: Array, settings: ProbeSettings) -> _Plan:
-    """Draw the splits that the settings ask for; `group`, `origin`: those of the rows used."""
-    if settings.repeats and settings.folds:
-        raise UsageError(
-            f"got --repeats {settings.repeats} and --folds {settings.folds}: give one of them"
-        )
-    known = group is not None and bool(present(group).any())
-    if settings.grouped == "yes" and not known:
-        raise UsageError("got --grouped yes but no row has a group: give a group column")
-    grouped = known and settings.grouped != "no"
-    names = group if grouped else None
-    how = ["stratified"] * (target.labels is not None) + ["grouped"] * grouped
-    notes = [] if grouped else [UNGROUPED]
-
-    if settings.repeats:
-        pairs = splits.repeats(
-            origin, settings.repeats, settings.test, names, target.labels, seed=settings.seed
-        )
-        protocol = ", ".join([f"{settings.repeats} repeats of {settings.test:g} tested", *how])
-        return _Plan(list(pairs), settings.test, grouped, protocol, notes)
-
-    k = settings.folds or DEFAULT_FOLDS
-    fold = splits.folds(origin, k, names, target.labels, seed=settings.seed)
-    if target.labels is not None and (thin := splits.thin_labels(origin, names, target.labels, k)):
-        shown = ", ".join(f"{label} ({number})" for label, number in list(thin.items())[:5])
-        noun = "groups" if grouped else "rows"
-        notes.append(f"fewer {noun} than the {k} folds, so not tested in every fold: {shown}")
-    protocol = ", ".join([f"{k} folds", *how])
-    return _Plan(list(splits.fold_pairs(fold)), 1 / k, grouped, protocol, notes)
-
-
-def _given(given: Sequence[Pair], rows: Array, total: int, group: Array | None) -> _Plan:
-    """Take splits of all `total` rows over to the rows used."""
-    place = np.full(total, -1)
-    place[rows] = np.arange(len(rows))
-    pairs = []
-    for train, test in given:
-        train, test = place[train], place[test]
-        pairs.append((train[train >= 0], test[test >= 0]))
-    pairs = [(train, test) for train, test in pairs if len(train) and len(test)]
-    if not pairs:
-        raise UsageError("no split has labelled rows to train on and to test on")
-    grouped = group is not None and bool(present(group).any())
-    if group is not None:
-        grouped &= not any({*group[train]} & {*group[test]} - {None} for train, test in pairs)
-    share = float(np.mean([len(test) / (len(train) + len(test)) for train, test in pairs]))
-    notes = [] if grouped else [UNGROUPED]
-    return _Plan(pairs, share, grouped, f"{len(pairs)} given splits", notes)
-
-
-def _target_notes(target: _Target, settings: ProbeSettings) -> list[str]:
-    """Say when a raw target does not suit the SVM's constants."""
-    if target.kind != "regression" or settings.probe != "svm" or settings.target != "raw":
-        return []
-    spread = float(target.y.std())
-    if EPSILON <= spread <= 10:
-        return []
-    return [
-        f"the target's standard deviation is {spread:.3g}, which does not suit C = {settings.C:g} "
-        f"and a tube of {EPSILON:g}: try --target standard"
-    ]
-
-
-# --- models --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    scores: dict[str, Score]
-    converged: bool
-
-
-def _run(
-    x: Array, target: _Target, pairs: Sequence[Pair], settings: ProbeSettings, jobs: int
-) -> list[_Outcome]:
-    from joblib import Parallel, delayed  # type: ignore[import-untyped]
-    from sklearn.exceptions import ConvergenceWarning
+    Processes take seconds to start, so that the first splits are tested in this one, and all of
+    them where they are quick.
+    """
     from threadpoolctl import threadpool_limits
 
-    # One BLAS thread a split: the sums, and so the results, do not depend on `jobs`. libsvm
-    # releases the interpreter lock, so threads are enough.
+    if jobs > 1 and units and not PROBES[units[0][0].settings.probe].in_threads:
+        begin, first = time.monotonic(), 0
+        while first < len(units) and time.monotonic() - begin < PATIENCE_SECONDS:
+            yield _test(units[first])
+            first += 1
+        for worked in ordered(_test_there, units[first:], jobs, patient=True):
+            if worked.value is None:
+                raise RunError(f"a split could not be probed: {worked.error}")
+            yield worked.value
+        return
+    if jobs <= 1:
+        yield from map(_test, units)
+        return
+    # OpenMP counts its threads for each thread that asks.
+    threads = ThreadPoolExecutor(jobs, initializer=threadpool_limits, initargs=(1,))
+    try:
+        rest = iter(units)
+        waiting = deque(threads.submit(_test, unit) for unit in islice(rest, 2 * jobs))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(threads.submit(_test, unit) for unit in islice(rest, 1))
+    finally:  # who interrupts does not wait for the splits that are under way
+        threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _test(unit: tuple[Probing, int]) -> Outcome:
+    """Test one split."""
+    probing, split = unit
+    return probing.test(split)
+
+
+def _test_there(unit: tuple[Probing, int]) -> Outcome:
+    """Test one split in a worker."""
+    with _one_thread():
+        return _test(unit)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let BLAS and OpenMP work in one thread, so that sums do not depend on the jobs.
+
+    Warnings are silent meanwhile: what matters of them is told as notes.
+    """
+    import sklearn.linear_model  # noqa: F401 - which loads the libraries that are to be held
+    from threadpoolctl import threadpool_limits
+
     with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        work = (delayed(_test)(x, target, train, test, settings) for train, test in pairs)
-        return list(Parallel(n_jobs=max(1, jobs), prefer="threads")(work))
+        warnings.simplefilter("ignore")
+        yield
 
 
-def _test(
-    x: Array, target: _Target, train: Array, test: Array, settings: ProbeSettings
-) -> _Outcome:
-    """Fit on the rows `train` and measure on the rows `test`."""
-    from sklearn.preprocessing import StandardScaler
+def parse_shots(text: str) -> tuple[int, ...]:
+    """Return the numbers of examples of `--shots`, rising.
 
-    scaler = StandardScaler().fit(x[train])
-    return _TESTS[target.kind](
-        scaler.transform(x[train]),
-        target.y[train],
-        scaler.transform(x[test]),
-        target.y[test],
-        settings,
-    )
-
-
-def _test_multiclass(
-    x: Array, y: Array, x_test: Array, y_test: Array, settings: ProbeSettings
-) -> _Outcome:
-    chances = None
-    if (y == y[0]).all():
-        classes, predicted = y[:1].tolist(), np.full(len(y_test), y[0])
-        if settings.probe == "logistic":
-            chances = np.ones((len(y_test), 1))
-        return _Outcome(metrics.multiclass(y_test, predicted, chances, classes), converged=True)
-    model = _classifier(settings, x.shape[1]).fit(x, y)
-    if settings.probe == "logistic":
-        chances = model.predict_proba(x_test)
-    scores = metrics.multiclass(y_test, model.predict(x_test), chances, model.classes_.tolist())
-    return _Outcome(scores, _converged(model, settings))
-
-
-def _test_multilabel(
-    x: Array, y: Array, x_test: Array, y_test: Array, settings: ProbeSettings
-) -> _Outcome:
-    """One model a tag; a tag that the train part has never or always scores the same everywhere."""
-    scores = np.zeros(y_test.shape)
-    converged = True
-    for tag in range(y.shape[1]):
-        if 0 < y[:, tag].sum() < len(y):
-            model = _classifier(settings, x.shape[1]).fit(x, y[:, tag])
-            scores[:, tag] = model.decision_function(x_test)
-            converged &= _converged(model, settings)
-    return _Outcome(metrics.multilabel(y_test, scores), converged)
-
-
-def _test_regression(
-    x: Array, y: Array, x_test: Array, y_test: Array, settings: ProbeSettings
-) -> _Outcome:
-    from sklearn.linear_model import Ridge
-    from sklearn.svm import SVR
-
-    if settings.probe == "logistic":
-        raise UsageError("a logistic regression predicts classes: probe a number by svm or ridge")
-    if settings.probe == "ridge":
-        predicted = Ridge(alpha=1 / settings.C).fit(x, y).predict(x_test)
-    else:
-        # A constant train part has no scale of its own.
-        scaled = settings.target == "standard" and y.std() > 0
-        mean, sd = (y.mean(), y.std()) if scaled else (0.0, 1.0)
-        kernel = "rbf" if settings.kernel == "auto" else settings.kernel
-        model = SVR(
-            kernel=kernel, C=settings.C, gamma=_gamma(settings, x.shape[1]), epsilon=EPSILON
-        )
-        predicted = model.fit(x, (y - mean) / sd).predict(x_test) * sd + mean
-    return _Outcome(metrics.regression(y_test, predicted), converged=True)
-
-
-_TESTS: dict[str, Callable[[Array, Array, Array, Array, ProbeSettings], _Outcome]] = {
-    "multiclass": _test_multiclass,
-    "multilabel": _test_multilabel,
-    "regression": _test_regression,
-}
-
-
-def _classifier(settings: ProbeSettings, dimensions: int) -> Any:
-    from sklearn.linear_model import LogisticRegression, RidgeClassifier
-    from sklearn.svm import SVC
-
-    if settings.probe == "logistic":
-        return LogisticRegression(C=settings.C, max_iter=MAX_ITERATIONS)
-    if settings.probe == "ridge":
-        return RidgeClassifier(alpha=1 / settings.C)
-    kernel = "linear" if settings.kernel == "auto" else settings.kernel
-    return SVC(kernel=kernel, C=settings.C, gamma=_gamma(settings, dimensions))
-
-
-def _gamma(settings: ProbeSettings, dimensions: int) -> float:
-    return settings.gamma or 1 / dimensions
-
-
-def _converged(model: Any, settings: ProbeSettings) -> bool:
-    """Return False when the logistic regression stopped at its limit; the others have none."""
-    return settings.probe != "logistic" or int(np.max(model.n_iter_)) < MAX_ITERATIONS
-
-
-def _summary(name: str, scores: Sequence[Score], test_share: float) -> Summary:
-    """Summarise one metric over the splits; splits where it is undefined are left out, and said."""
-    values = np.array([value for value, _ in scores])
-    defined = values[np.isfinite(values)]
-    interval = corrected_resampled_t(values, test_share)
-    least, most = metrics.RANGES[name]  # Student's interval knows no bounds, an accuracy does
-    reasons = [reason for _, reason in scores if reason]
-    return Summary(
-        value=float(defined.mean()) if len(defined) else float("nan"),
-        sd=float(defined.std(ddof=1)) if len(defined) > 1 else float("nan"),
-        low=max(interval.low, least),
-        high=min(interval.high, most),
-        values=values.tolist(),
-        reason="; ".join(dict.fromkeys([*filter(None, [interval.reason]), *reasons])),
-    )
+    >>> parse_shots("1,10,5")
+    (1, 5, 10)
+    """
+    try:
+        counts = tuple(sorted({int(part) for part in text.split(",")})) if text else ()
+        if any(count < 1 for count in counts):
+            raise ValueError
+    except ValueError:
+        raise UsageError(
+            f"--shots {text}: expected numbers of examples a class from 1, such as 1,2,5,10"
+        ) from None
+    return counts

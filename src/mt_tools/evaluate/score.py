@@ -1,8 +1,9 @@
 """Scores of a model's predictions, each with its interval.
 
-Goal: what `mt-eval score` reports for one task. The intervals resample clusters (artists, or
-origins where no artist is known), since segments and copies of one track are not independent
-evidence: see `intervals.bootstrap`.
+Goal: what `mt-eval score` reports for one task. The intervals are of clusters (artists, or origins
+where no artist is known), since segments and copies of one track are not independent evidence: see
+`intervals`. Tables of up to half a million rows x labels are resampled; beyond, the interval comes
+from the spread over random groups, and the result says which.
 
 Labels are the wire's: multiclass, object array of str (or bool), None = unlabelled; multilabel,
 object array of lists of str, None = unlabelled, [] = none applies; regression, floats, NaN =
@@ -13,6 +14,7 @@ unlabelled. Unlabelled rows, and rows without a prediction, are left out and cou
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,12 +22,35 @@ from numpy.typing import NDArray
 
 from mt_tools import metrics
 from mt_tools.errors import UsageError
-from mt_tools.evaluate.intervals import DRAWS, bootstrap
+from mt_tools.evaluate.intervals import DRAWS, Interval, clustered
 from mt_tools.metrics import Score
 from mt_tools.tasks.labels import class_name, is_distribution
 
 Array = NDArray[Any]
-Measure = Callable[[NDArray[np.int64]], dict[str, Score]]
+Rows = NDArray[np.int64]
+Judgement = tuple[dict[str, Score], dict[str, NDArray[np.float64]]]
+"""Metrics by name, and by name those of each label [labels]."""
+
+_SORTED = 30  # what sorting numbers anew in each resample costs, in labels
+
+
+@dataclass(frozen=True)
+class Judge:
+    """How one task's predictions are measured, on any of their rows.
+
+    `measure` takes row numbers, with repetitions, and judges those rows alone; `resample` does the
+    same for as many rows as there are, in less time. `labels` [k] and `support` [k] describe
+    what single metrics are of, `width` what a row costs to measure. `kept`: [n] rows that can be
+    judged at all; `detail` is what the report says beside the metrics.
+    """
+
+    measure: Callable[[Rows], Judgement]
+    resample: Callable[[Rows], Judgement]
+    kept: NDArray[np.bool_]
+    width: int = 1
+    labels: Sequence[str] = ()
+    support: Sequence[int] = ()
+    detail: dict[str, Any] = field(default_factory=dict)
 
 
 def score(
@@ -41,18 +66,20 @@ def score(
 ) -> dict[str, Any]:
     """Return the metrics of one task's predictions.
 
-    `kind`: one of `MEASURES`; `truth`, `predictions`: [n] labels as `tasks.kinds.decide` gives
+    `kind`: one of `JUDGES`; `truth`, `predictions`: [n] labels as `tasks.kinds.decide` gives
     them, a name for ordinal classes and distributions; `scores`: [n, len(vocabulary)]
     probabilities or tag scores, or None; `clusters`: [n] from `splits.units`, None = rows are
     independent; `draws`: bootstrap resamples. Tags need predictions or scores, distributions
     scores, ordinal words a vocabulary, which has their order.
 
     The result holds `kind`, `n`, `unlabelled`, `unpredicted`, `clusters`, `notes`, and `metrics`:
-    {name: {value, low, high, reason}}; for classes also `classes`, `confusion` and `per_class`,
-    for tags `per_tag`. Undefined values are NaN. Raises `UsageError` when nothing can be scored.
+    {name: {value, low, high, reason}}; for classes and tags also `labels`: {label: {"support": n,
+    name: {value, low, high, reason}}}, for classes `classes` and their matrix `confusion`.
+    `interval` says how the intervals came about. Undefined values are NaN. Raises
+    `UsageError` when nothing can be scored.
     """
-    if kind not in MEASURES:
-        raise UsageError(f"got the kind {kind!r}, expected one of {', '.join(MEASURES)}")
+    if kind not in JUDGES:
+        raise UsageError(f"got the kind {kind!r}, expected one of {', '.join(JUDGES)}")
     if predictions is None and (scores is None or kind not in ("multilabel", "distribution")):
         raise UsageError("there are no predictions to score: give the output of mt-tag")
     if scores is None and kind == "distribution":
@@ -75,36 +102,67 @@ def score(
             f"{int(predicted.sum())} have a prediction and none has both"
         )
     cluster = np.arange(len(truth)) if clusters is None else np.asarray(clusters)
-    measure, detail = MEASURES[kind](
-        truth[rows],
-        None if predictions is None else predictions[rows],
-        None if scores is None else np.asarray(scores)[rows],
-        vocabulary,
+    every = len(rows) == len(truth)  # then nothing is copied: there may be a million
+    labels_, predictions, scores = (
+        column if every or column is None else np.asarray(column)[rows]
+        for column in (truth, predictions, scores)
     )
-    observed = measure(np.arange(len(rows)))
-    found = bootstrap(
-        lambda chosen: np.array([value for value, _ in measure(chosen).values()]),
-        cluster[rows],
-        rng=np.random.default_rng(seed),
-        draws=draws,
-    )
+    judge = JUDGES[kind](labels_, predictions, scores, vocabulary)
+    rows = rows[judge.kept]
+    overall, each = judge.measure(np.flatnonzero(judge.kept))
+    found, how = _intervals(judge, (overall, each), cluster[rows], seed, draws)
+    entries = iter(found)
+    metrics_ = {name: _entry(name, *value, next(entries)) for name, value in overall.items()}
+    labels: dict[str, dict[str, Any]] = {
+        label: {"support": int(count)}
+        for label, count in zip(judge.labels, judge.support, strict=True)
+    }
+    for name, values in each.items():
+        why = metrics.WHY_UNDEFINED[name]
+        for label, value in zip(labels, values.tolist(), strict=True):
+            reason = why if np.isnan(value) else ""
+            labels[label][name] = _entry(name, value, reason, next(entries))
     return {
         "kind": kind,
         "n": len(rows),
         "unlabelled": int((~labelled).sum()),
         "unpredicted": int((labelled & ~predicted).sum()),
         "clusters": len(np.unique(cluster[rows])),
-        "metrics": {
-            name: {
-                "value": value,
-                "low": interval.low,
-                "high": interval.high,
-                "reason": reason or interval.reason,
-            }
-            for (name, (value, reason)), interval in zip(observed.items(), found, strict=True)
-        },
-        **detail,
+        "interval": how,
+        "metrics": metrics_,
+        "notes": [],
+        **({"labels": labels} if labels else {}),
+        **judge.detail,
     }
+
+
+def _intervals(
+    judge: Judge, observed: Judgement, clusters: Array, seed: int, draws: int
+) -> tuple[list[Interval], str]:
+    """Return the interval of every value of a judgement, in order, and how they came about."""
+    places = np.flatnonzero(judge.kept)
+    rng = np.random.default_rng(seed)
+
+    def values_of(judgement: Judgement) -> NDArray[np.float64]:
+        overall, each = judgement
+        return np.concatenate([[value for value, _ in overall.values()], *each.values()])
+
+    return clustered(
+        values_of(observed),
+        lambda rows: values_of(judge.measure(places[rows])),
+        lambda rows: values_of(judge.resample(places[rows])),
+        clusters,
+        width=judge.width,
+        rng=rng,
+        draws=draws,
+    )
+
+
+def _entry(name: str, value: float, reason: str, interval: Interval) -> dict[str, Any]:
+    """Return a metric with its interval, which does not leave the values that it can take."""
+    least, most = metrics.RANGES[name]
+    low, high = np.clip(interval[:2], least, most).tolist()
+    return {"value": value, "low": low, "high": high, "reason": reason or interval.reason}
 
 
 def present(labels: Array) -> NDArray[np.bool_]:
@@ -143,7 +201,7 @@ def multi_hot(labels: Array, vocabulary: Sequence[str]) -> tuple[NDArray[np.bool
 
 def _multiclass(
     truth: Array, predictions: Array | None, scores: Array | None, vocabulary: Sequence[str]
-) -> tuple[Measure, dict[str, Any]]:
+) -> Judge:
     assert predictions is not None
     truth, predictions = class_names(truth), class_names(predictions)
     strangers = sorted({*truth} - {*vocabulary}) if vocabulary else []
@@ -151,8 +209,6 @@ def _multiclass(
     # Codes rank far faster than strings in the resamples.
     place = {name: code for code, name in enumerate(classes)}
     true, chosen = (np.array([place[name] for name in names]) for names in (truth, predictions))
-    matrix = metrics.confusion(true, chosen, range(len(classes)))
-    by_class = metrics.per_class(matrix)
     notes = []
     if strangers:
         count = int(np.isin(truth, strangers).sum())
@@ -160,22 +216,35 @@ def _multiclass(
             f"{count} rows have a class that the model does not know and count as wrong: "
             f"{', '.join(strangers[:5])}"
         )
+    known = range(len(vocabulary))
+    once = metrics.multiclass_measure(true, chosen, scores, known)
+    pairs, size = true * len(classes) + chosen, len(classes)
 
-    def measure(rows: NDArray[np.int64]) -> dict[str, Score]:
+    def resample(rows: Rows) -> Judgement:
+        counts = np.bincount(rows, minlength=len(true))
+        return once(counts), _of_classes(metrics.count_pairs(pairs, size, counts))
+
+    def measure(rows: Rows) -> Judgement:
         chances = None if scores is None else scores[rows]
-        return metrics.multiclass(true[rows], chosen[rows], chances, range(len(vocabulary)))
+        overall = metrics.multiclass(true[rows], chosen[rows], chances, known)
+        return overall, _of_classes(metrics.count_pairs(pairs[rows], size))
 
-    return measure, {
-        "notes": notes,
-        "classes": classes,
-        "confusion": matrix.tolist(),
-        "per_class": _table(classes, by_class),
-    }
+    matrix = metrics.count_pairs(pairs, size)
+    return Judge(
+        measure, resample, np.ones(len(true), bool), 1 if scores is None else 4, classes,
+        matrix.sum(axis=1).tolist(),
+        {"notes": notes, "classes": classes, "confusion": matrix.tolist()},
+    )  # fmt: skip
+
+
+def _of_classes(matrix: Array) -> dict[str, NDArray[np.float64]]:
+    found = metrics.per_class(matrix)
+    return {name: found[name] for name in ("precision", "recall", "f1")}
 
 
 def _multilabel(
     truth: Array, predictions: Array | None, scores: Array | None, vocabulary: Sequence[str]
-) -> tuple[Measure, dict[str, Any]]:
+) -> Judge:
     tags = list(vocabulary) or sorted(
         {
             tag
@@ -187,47 +256,42 @@ def _multilabel(
     )
     hot, unknown = multi_hot(truth, tags)
     decided = None if predictions is None else multi_hot(predictions, tags)[0]
-    by_tag: dict[str, Array] = {"support": hot.sum(axis=0)}
-    if scores is not None:
-        by_tag["roc_auc"] = metrics.roc_auc(hot, scores)
-        by_tag["average_precision"] = metrics.average_precision(hot, scores)
-    if decided is not None:
-        by_tag["f1"] = metrics.f1_per_tag(hot, decided)
     notes = []
     if unknown:
         notes.append(f"tags that the model does not know are ignored: {unknown} in all")
-    levels = None if scores is None else _levels(scores)
+    once = metrics.multilabel_measure(hot, scores, decided)
 
-    def measure(rows: NDArray[np.int64]) -> dict[str, Score]:
-        choices = None if decided is None else decided[rows]
-        if levels is not None:
-            return metrics.multilabel(hot[rows], levels[rows], choices)
-        assert choices is not None
-        return {
-            f"f1_{average}": metrics.f1_multilabel(hot[rows], choices, average)
-            for average in ("macro", "micro")
-        }
+    def measure(rows: Rows) -> Judgement:
+        return metrics.multilabel_measure(
+            hot[rows],
+            None if scores is None else scores[rows],
+            None if decided is None else decided[rows],
+        )(None)
 
-    return measure, {"notes": notes, "per_tag": _table(tags, by_tag)}
+    def resample(rows: Rows) -> Judgement:
+        return once(np.bincount(rows, minlength=len(hot)))
 
-
-def _levels(scores: Array) -> Array:
-    """Return each tag's scores as their ranks: the same order, in integers that sort fast."""
-    ranks = [np.unique(column, return_inverse=True)[1] for column in scores.T]
-    return np.stack(ranks, axis=1).astype(np.uint16 if len(scores) < 2**16 else np.uint32)
+    return Judge(
+        measure, resample, np.ones(len(hot), bool), len(tags), tags, hot.sum(axis=0).tolist(),
+        {"notes": notes},
+    )  # fmt: skip
 
 
 def _regression(
     truth: Array, predictions: Array | None, scores: Array | None, vocabulary: Sequence[str]
-) -> tuple[Measure, dict[str, Any]]:
+) -> Judge:
     assert predictions is not None
     target, predicted = truth.astype(np.float64), predictions.astype(np.float64)
-    return lambda rows: metrics.regression(target[rows], predicted[rows]), {"notes": []}
+
+    def measure(rows: Rows) -> Judgement:
+        return metrics.regression(target[rows], predicted[rows]), {}
+
+    return Judge(measure, measure, np.ones(len(target), bool), _SORTED)
 
 
 def _ordinal(
     truth: Array, predictions: Array | None, scores: Array | None, vocabulary: Sequence[str]
-) -> tuple[Measure, dict[str, Any]]:
+) -> Judge:
     assert predictions is not None
     numbers = truth.dtype.kind == "f"
     names = [[class_name(label) for label in labels] for labels in (truth, predictions)]
@@ -247,7 +311,8 @@ def _ordinal(
             f"({', '.join(classes[:5])})"
         )
     true, chosen = (np.array([place.get(name, -1) for name in column]) for column in names)
-    matrix = metrics.confusion(true[known], chosen[known], range(len(classes)))
+    pairs, size = true * len(classes) + chosen, len(classes)
+    matrix = metrics.count_pairs(pairs[known], size)
     strangers = sorted({name for name in names[0] if name not in place})
     left = int((~known).sum())
     notes = [
@@ -255,23 +320,20 @@ def _ordinal(
         f"{', '.join(strangers[:5])}"
     ]
 
-    def measure(rows: NDArray[np.int64]) -> dict[str, Score]:
-        rows = rows[known[rows]]
+    def measure(rows: Rows) -> Judgement:
         chances = None if scores is None else scores[rows]
-        return metrics.ordinal(true[rows], chosen[rows], chances, len(classes))
+        overall = metrics.ordinal(true[rows], chosen[rows], chances, size)
+        return overall, _of_classes(metrics.count_pairs(pairs[rows], size))
 
-    return measure, {
-        "n": int(known.sum()),
-        "notes": notes * bool(left),
-        "classes": classes,
-        "confusion": matrix.tolist(),
-        "per_class": _table(classes, metrics.per_class(matrix)),
-    }
+    return Judge(
+        measure, measure, known, 4, classes, matrix.sum(axis=1).tolist(),
+        {"notes": notes * bool(left), "classes": classes, "confusion": matrix.tolist()},
+    )  # fmt: skip
 
 
 def _distribution(
     truth: Array, predictions: Array | None, scores: Array | None, vocabulary: Sequence[str]
-) -> tuple[Measure, dict[str, Any]]:
+) -> Judge:
     assert scores is not None
     if truth.ndim != 2 or truth.shape != scores.shape:
         raise UsageError(
@@ -287,26 +349,17 @@ def _distribution(
     left = int((~usable).sum())
     notes = [f"{left} rows are negative somewhere or do not sum to 1, and are left out"]
 
-    def measure(rows: NDArray[np.int64]) -> dict[str, Score]:
-        rows = rows[usable[rows]]
-        return metrics.distribution(truth[rows], scores[rows])
+    def measure(rows: Rows) -> Judgement:
+        return metrics.distribution(truth[rows], scores[rows]), {}
 
-    return measure, {"n": int(usable.sum()), "notes": notes * bool(left)}
+    return Judge(measure, measure, usable, truth.shape[1], detail={"notes": notes * bool(left)})
 
 
-MEASURES: dict[str, Callable[..., tuple[Measure, dict[str, Any]]]] = {
+JUDGES: dict[str, Callable[..., Judge]] = {
     "multiclass": _multiclass,
     "multilabel": _multilabel,
     "regression": _regression,
     "ordinal": _ordinal,
     "distribution": _distribution,
 }
-"""What is measured of each kind of task; one of pairs predicts nothing of a track."""
-
-
-def _table(names: Sequence[str], columns: dict[str, Array]) -> dict[str, dict[str, Any]]:
-    """Turn columns of per-label values into one plain row a label."""
-    plain = {column: values.tolist() for column, values in columns.items()}
-    return {
-        name: {column: plain[column][row] for column in plain} for row, name in enumerate(names)
-    }
+"""How each kind of task is measured; one of pairs predicts nothing of a track."""

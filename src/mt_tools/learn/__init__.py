@@ -1,1 +1,1 @@
-"""Learning: the training loop (`fit`), its settings, and calibrated thresholds (`calibrate`)."""
+"""Learning: the training loop (`fit`), its settings, thresholds and calibration."""

@@ -45,9 +45,12 @@ from mt_tools.nets.select import Select
 from mt_tools.nets.statistics import fix_statistics
 from mt_tools.tables.document import dumps, read_document, write_document
 
-__all__ = ["FORMAT", "Check", "Model", "MultiTask"]
+__all__ = ["FORMAT", "LEAK_ALLOWED", "Check", "Model", "MultiTask"]
 
 FORMAT = 2
+LEAK_ALLOWED = "leak allowed: "
+"""What a note of the training begins with that tells of a leak."""
+
 CONCATENATED = "concatenated"
 """The architecture of several models side by side: see `nets.several`."""
 
@@ -229,6 +232,12 @@ class Model:
     def tasks(self) -> list[dict[str, Any]]:
         """The tasks of the heads, in order."""
         return self.document["tasks"]
+
+    @property
+    def leaks(self) -> list[str]:
+        """What leaked between the rows that trained the model and those that judged it."""
+        notes = self.document.get("training", {}).get("notes", [])
+        return [note.removeprefix(LEAK_ALLOWED) for note in notes if note.startswith(LEAK_ALLOWED)]
 
     @property
     def width(self) -> int:

@@ -1,1 +1,1 @@
-"""What people read: tables and bars on a terminal."""
+"""What people read: tables and bars on a terminal, figures and reports."""

@@ -4,14 +4,13 @@ Source: the REG study, Figs. 5.1 to 5.9, draws training against validation over 
 
 Conventions: a column of panels a task, the sum of all tasks first; the loss above the metrics, of
 which the first that the log has of a task stands for it unless others are named. Train is dashed
-and valid solid, so that the figure is read in black and white too; runs differ in colour (Okabe and
-Ito's, which the colour-blind can tell apart) and marker. More runs than colours are drawn thin and
-grey, with their mean on top, as far as all of them go. Equal curves give equal files.
+and valid solid, so that the figure is read in black and white too; runs differ in colour and
+marker. More runs than colours are drawn thin and grey, with their mean on top, as far as all of
+them go.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,17 +19,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mt_tools.errors import UsageError
-from mt_tools.tables.atomic import atomic
+from mt_tools.report.style import (
+    COLOURS,
+    ENDINGS,
+    GREY,
+    MARKERS,
+    check_ending,
+    conventions,
+    label,
+    new_figure,
+    save,
+    tidy,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-ENDINGS = (".png", ".svg", ".pdf")
-# https://jfly.uni-koeln.de/color/ without yellow, which is faint on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+__all__ = [
+    "COLOURS", "ENDINGS", "LINES", "MARKERS", "Curve", "check_ending", "curves_of", "draw",
+    "figure_of", "mean_curve",
+]  # fmt: skip
+
 LINES: dict[str, Any] = {"valid": "-", "train": "--", "test": ":"}
-_GREY = "#999999"
 _MOST_MARKERS = 12
 TOTAL = "all tasks"
 
@@ -65,39 +76,28 @@ def curves_of(rows: Mapping[str, Sequence[Any]]) -> list[Curve]:
     return curves
 
 
-def check_ending(path: str) -> str:
-    """Return the ending of a picture, which says what it is; raises `UsageError` for another."""
-    ending = os.path.splitext(path)[1].lower()
-    if ending not in ENDINGS:
-        raise UsageError(
-            f"-o {path}: got the ending {ending!r}, expected one of {' '.join(ENDINGS)}"
-        )
-    return ending
-
-
 def draw(curves: Sequence[Curve], path: str, metrics: Sequence[str] = ()) -> None:
-    """Draw curves into a .png, .svg or .pdf file, which appears whole or not at all.
+    """Draw curves into a .png, .svg or .pdf file: see `figure_of`; raises for another ending."""
+    check_ending(path)
+    save(figure_of(curves, metrics), path)
+
+
+def figure_of(curves: Sequence[Curve], metrics: Sequence[str] = ()) -> Figure:
+    """Return a figure of curves, a column of panels a task.
 
     `metrics` are drawn, or without any the loss and each task's first metric. Raises `UsageError`
-    for another ending, for a metric that the curves lack, and where there is nothing to draw.
+    for a metric that the curves lack, and where there is nothing to draw.
     """
-    ending = check_ending(path)
     if not curves:
         raise UsageError("the log has no points to draw: train with --log for an epoch or more")
-    import matplotlib
-    from matplotlib.figure import Figure
-
     tasks = sorted({curve.task for curve in curves}, key=lambda task: _place(curves, task))
     tasks = [task for task in tasks if task or len(tasks) != 2]  # of one task it is the sum
     stacks = {task: _stack(curves, task, metrics) for task in tasks}
     stacks = {task: stack for task, stack in stacks.items() if stack}
     runs = list(dict.fromkeys(curve.run for curve in curves))
-    settings: Any = {"svg.hashsalt": "mt-tools", "font.size": 9, "svg.fonttype": "none"}
-    with matplotlib.rc_context(settings):
+    with conventions():
         high = max(len(stack) for stack in stacks.values())
-        figure = Figure(
-            figsize=(max(4.2, 3.1 * len(stacks)), 0.6 + 2.1 * high), layout="constrained"
-        )
+        figure = new_figure(max(4.2, 3.1 * len(stacks)), 0.6 + 2.1 * high)
         grid = figure.subplots(high, len(stacks), squeeze=False, sharex=True)
         for column, task in enumerate(stacks):
             for row in range(high):
@@ -108,16 +108,15 @@ def draw(curves: Sequence[Curve], path: str, metrics: Sequence[str] = ()) -> Non
                 _panel(axes, _of(curves, task, stacks[task][row]), runs)
                 axes.set_ylabel(stacks[task][row].replace("_", " "))
                 if row == 0:
-                    axes.set_title(task or TOTAL, fontsize=10)
+                    axes.set_title(label(task) if task else TOTAL)
                 if row == len(stacks[task]) - 1:
                     axes.set_xlabel("samples seen")
                     axes.tick_params(labelbottom=True)
         figure.align_ylabels()
         handles = _legend(curves, runs)
         figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 5),
-                      frameon=False)  # fmt: skip
-        with atomic(path) as file:
-            figure.savefig(file, format=ending[1:], dpi=150, metadata=_undated(ending))
+                      frameon=False, fontsize=9)  # fmt: skip
+    return figure
 
 
 def _place(curves: Sequence[Curve], task: str) -> int:
@@ -150,7 +149,7 @@ def _panel(axes: Axes, curves: Sequence[Curve], runs: Sequence[str]) -> None:
         place = runs.index(curve.run)
         style: dict[str, Any] = {"linestyle": LINES.get(curve.split, "-.")}
         if many:
-            style |= {"color": _GREY, "linewidth": 0.5}
+            style |= {"color": GREY, "linewidth": 0.5}
         else:
             style |= {"color": COLOURS[place], "linewidth": 1.3}
             if len(runs) > 1:
@@ -166,8 +165,7 @@ def _panel(axes: Axes, curves: Sequence[Curve], runs: Sequence[str]) -> None:
         for split in dict.fromkeys(curve.split for curve in curves):
             samples, mean = mean_curve([curve for curve in curves if curve.split == split])
             axes.plot(samples, mean, color="black", linewidth=1.8, linestyle=LINES.get(split, "-."))
-    axes.grid(True, color="#dddddd", linewidth=0.5)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     axes.margins(x=0.02)
 
 
@@ -190,16 +188,13 @@ def _legend(curves: Sequence[Curve], runs: Sequence[str]) -> list[Any]:
         for split in splits
     ]
     if len(runs) > len(COLOURS):
-        handles.append(Line2D([], [], color=_GREY, linewidth=0.5, label=f"{len(runs)} runs"))
+        handles.append(Line2D([], [], color=GREY, linewidth=0.5, label=f"{len(runs)} runs"))
         handles.append(Line2D([], [], color="black", linewidth=1.8, label="their mean"))
     elif len(runs) > 1:
         handles += [
-            Line2D([], [], color=COLOURS[place], marker=MARKERS[place], markersize=4, label=run)
+            Line2D(
+                [], [], color=COLOURS[place], marker=MARKERS[place], markersize=4, label=label(run)
+            )
             for place, run in enumerate(runs)
         ]
     return handles
-
-
-def _undated(ending: str) -> dict[str, Any]:
-    """Return what keeps the clock out of the file."""
-    return {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[ending]

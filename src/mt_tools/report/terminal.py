@@ -11,12 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mt_tools.metrics import LOWER_IS_BETTER
 from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import Column
 
 ROWS = 20
 _WIDEST = 32
 _BAR = 24
+_FEWEST = 8  # characters of a bar that still says something
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -25,6 +27,17 @@ def bar(share: float, width: int = _BAR) -> str:
     eighths = round(max(0.0, min(1.0, share)) * width * 8)
     full, part = divmod(eighths, 8)
     return "█" * full + (_EIGHTHS[part] if part else "")
+
+
+def interval_bar(value: float, low: float, high: float, width: int = _BAR) -> str:
+    """Return a bar of `value` (0 to 1) with its interval, of `width` characters.
+
+    It is full up to the lower end, darker up to the value and lighter up to the upper end; dots
+    lead on to 1.
+    """
+    first, middle, last = (round(max(0.0, min(1.0, end)) * width) for end in (low, value, high))
+    middle, last = max(first, middle), max(first, middle, last)
+    return "█" * first + "▓" * (middle - first) + "░" * (last - middle) + "·" * (width - last)
 
 
 def clean(text: str) -> str:
@@ -122,7 +135,11 @@ class TableView:
 
 
 class MetricsView:
-    """Shows metrics a task at a time: with intervals, then those of each label side by side."""
+    """Shows metrics a task at a time: with intervals, then those of each label side by side.
+
+    Beside values from 0 to 1 stands a bar where the terminal is wide enough. What is known of leaks
+    and other notes stand once a task; rows of single splits are counted.
+    """
 
     def __init__(self) -> None:
         self._console = Console(file=sys.stdout, highlight=False)
@@ -138,6 +155,8 @@ class MetricsView:
         tasks = dict.fromkeys((row["task"], row["column"]) for row in self._rows)
         for place, (task, column) in enumerate(tasks):
             mine = [r for r in self._rows if (r["task"], r["column"]) == (task, column)]
+            splits = {row["repeat"] for row in mine} - {None}
+            mine = [row for row in mine if row["repeat"] is None]
             overall = [row for row in mine if row["label"] is None]
             name = f"{clean(task)} from {clean(column)}" if several else clean(task)
             about = overall[0]["protocol"] or "" if overall else ""
@@ -145,34 +164,94 @@ class MetricsView:
                 about += f", {overall[0]['n']} rows"
             self._console.print(Text("\n" * bool(place)), end="")
             self._console.print(Text(name, style="bold"), Text(about, style="dim"))
+            for line in dict.fromkeys(row["leak"] for row in mine if row["leak"]):
+                style = "bold yellow" if "allowed" in line else "dim"
+                self._console.print(Text(f"leaks: {clean(line)}", style=style))
             self._console.print(self._overall(overall))
+            for line in _notes(overall):
+                self._console.print(Text(line, style="dim"))
+            if splits:
+                said = f"{len(splits)} single split{'s' * (len(splits) > 1)} not shown"
+                self._console.print(Text(said, style="dim"))
             if len(overall) < len(mine):
                 self._console.print()
                 self._console.print(self._by_label([r for r in mine if r["label"] is not None]))
 
-    @staticmethod
-    def _overall(rows: list[dict[str, Any]]) -> Table:
+    def _overall(self, rows: list[dict[str, Any]]) -> Table:
         several = any(row["sd"] is not None for row in rows)
-        table = _plain_table("metric", "value", "95 % interval", *["sd"] * several)
-        for row in rows:
-            ends = row["low"], row["high"]
-            interval = clean(row["note"] or "–") if None in ends else " to ".join(map(_score, ends))
-            sd = [_score(row["sd"])] * several
-            table.add_row(row["metric"], _score(row["value"]), interval, *sd)
+        cells = [
+            [row["metric"], _score(row["value"]), _interval(row), *[_score(row["sd"])] * several]
+            for row in rows
+        ]
+        heads = ["metric", "value", "95 % interval", *["sd"] * several]
+        table = _plain_table(*heads)
+        wide = self._room([heads, *cells])
+        if wide and any(_share(row) for row in rows):
+            table.add_column("0 to 1")
+            for line, row in zip(cells, rows, strict=True):
+                line.append(_bar_of(row, wide))
+        for line in cells:
+            table.add_row(*map(Text, line))
         return table
 
-    @staticmethod
-    def _by_label(rows: list[dict[str, Any]]) -> Table:
+    def _by_label(self, rows: list[dict[str, Any]]) -> Table:
         metrics = list(dict.fromkeys(row["metric"] for row in rows))
-        table = _plain_table("label", *metrics, "n")
-        for label in dict.fromkeys(row["label"] for row in rows):
-            mine = {row["metric"]: row for row in rows if row["label"] == label}
-            values = [_score(mine[m]["value"]) if m in mine else "–" for m in metrics]
-            table.add_row(Text(clean(label)), *values, str(next(iter(mine.values()))["n"]))
+        known: dict[str, dict[str, dict[str, Any]]] = {}
+        for row in rows:
+            known.setdefault(row["label"], {})[row["metric"]] = row
+        cells = [
+            [clean(label), *(_score(mine[m]["value"]) if m in mine else "–" for m in metrics),
+             str(next(iter(mine.values()))["n"])]
+            for label, mine in known.items()
+        ]  # fmt: skip
+        heads = ["label", *metrics, "n"]
+        table = _plain_table(*heads)
+        first = [mine.get(metrics[0]) for mine in known.values()]
+        wide = self._room([heads, *cells])
+        if wide and any(row is not None and _share(row) for row in first):
+            table.add_column(Text(f"{metrics[0]}, 0 to 1"))
+            for line, one in zip(cells, first, strict=True):
+                line.append("" if one is None else _bar_of(one, wide))
+        for line in cells:
+            table.add_row(*map(Text, line))
         return table
+
+    def _room(self, lines: list[list[str]]) -> int:
+        """Return how wide a bar beside these cells may be; 0 where there is no room for one."""
+        used = sum(max(map(len, column)) + 4 for column in zip(*lines, strict=True))
+        left = min(_BAR, self._console.width - used - 4)
+        return left if left >= _FEWEST else 0
 
     def abort(self) -> None:
         """Print nothing: the error says what happened."""
+
+
+def _interval(row: dict[str, Any]) -> str:
+    ends = row["low"], row["high"]
+    return clean(row["note"] or "–") if None in ends else " to ".join(map(_score, ends))
+
+
+def _notes(rows: list[dict[str, Any]]) -> list[str]:
+    """Return each note on metrics that have an interval, and on which it is."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row["note"] and None not in (row["low"], row["high"]):
+            found.setdefault(row["note"], []).append(row["metric"])
+    return [f"{', '.join(metrics)}: {clean(note)}" for note, metrics in found.items()]
+
+
+def _share(row: dict[str, Any]) -> bool:
+    """Whether a metric is from 0 to 1 and more of it is better, so that a bar says something."""
+    value = row["value"]
+    return value is not None and 0.0 <= value <= 1.0 and row["metric"] not in LOWER_IS_BETTER
+
+
+def _bar_of(row: dict[str, Any], width: int) -> str:
+    if not _share(row):
+        return ""
+    if row["low"] is None or row["high"] is None:
+        return f"{bar(row['value'], width):·<{width}}"
+    return interval_bar(row["value"], row["low"], row["high"], width)
 
 
 def _plain_table(first: str, *numeric: str) -> Table:

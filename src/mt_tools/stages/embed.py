@@ -48,6 +48,7 @@ from mt_tools.stages.networks import (
     stays_whole,
     takes_songs,
 )
+from mt_tools.tables import fitted
 from mt_tools.tables.batch import Batch, concatenate
 from mt_tools.tables.columns import Column
 from mt_tools.tables.source import Source, open_table
@@ -85,6 +86,18 @@ class Way:
     batch_size: int = 32
     folders: Sequence[str] = ()
     jobs: int = 0
+
+
+def fitted_on(made: Sequence[Made]) -> dict[str, Any]:
+    """Return what the provenance says of the rows that dictionaries of frames were fitted on."""
+    found = []
+    for model in (model for one in made for model in one.models):
+        whole: Model | None = model
+        while whole is not None:
+            said = whole.document["input"].get(fitted.KEY)
+            found += [said] * (said is not None and said not in found)
+            whole = whole.backbone
+    return {fitted.KEY: found} if found else {}
 
 
 def check_pool(how: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,25 +17,42 @@ from mt_tools.stages.settings import FactorSettings, WordsSettings
 from mt_tools.tables.atomic import atomic
 from mt_tools.tables.batch import Batch, concatenate
 from mt_tools.tables.columns import Column
+from mt_tools.tables.fitted import KEY, FittedOn
 
 
-def plsa(batches: Iterable[Batch], settings: FactorSettings) -> tuple[Batch, Plsa, list[str]]:
-    """Return the rows with their mix of factors, the factors, and their vocabulary.
+@dataclass(frozen=True)
+class Factors:
+    """Factors of words, the words in the order of their terms, and what they were fitted on.
+
+    `fitted_on` is None for factors of a file that does not say it.
+    """
+
+    plsa: Plsa
+    vocabulary: list[str]
+    fitted_on: FittedOn | None
+
+    def recorded(self) -> dict[str, Any]:
+        """Return what the provenance says of the rows that they were fitted on."""
+        return {KEY: self.fitted_on.to_json()} if self.fitted_on else {}
+
+
+def plsa(batches: Iterable[Batch], settings: FactorSettings) -> tuple[Batch, Factors]:
+    """Return the rows with their mix of factors, and the factors.
 
     The column is multilabel; a word that stands twice counts twice. Factors are fitted on the
-    train rows where the table has splits, on all rows where it has none, or read from `apply`.
-    With `per` group, the words of a group are counted together and its tracks share one mix. A
-    track without a known word has no target: null.
+    train rows where the table has splits, on all rows where it has none or with `ignore_split`, or
+    read from `apply`. With `per` group, the words of a group are counted together and its tracks
+    share one mix. A track without a known word has no target: null.
     """
     table = concatenate(list(batches))
     column = _words_column(table, settings.column)
     bags = table[column]
     owners = _owners(table, settings.per)
-    train = np.ones(len(table), dtype=bool)
-    if "split" in table and any(part is not None for part in table["split"]):
-        train = np.array([part == "train" for part in table["split"]])
+    train, parts = np.ones(len(table), dtype=bool), table.get("split")
+    if not settings.ignore_split and any(part is not None for part in parts):
+        train = np.array([part == "train" for part in parts])
     if settings.apply:
-        fitted, vocabulary = read_fitted(settings.apply)
+        factors = read_fitted(settings.apply)
     else:
         words = {w for bag, use in zip(bags, train, strict=True) if use and bag for w in bag}
         vocabulary = sorted(words)
@@ -45,16 +63,20 @@ def plsa(batches: Iterable[Batch], settings: FactorSettings) -> tuple[Batch, Pls
             )
         counts, _ = _counted(bags, owners, vocabulary, train)
         fitted = fit_plsa(counts, settings.factors, settings.seed, settings.iterations)
-    counts, places = _counted(bags, owners, vocabulary, np.ones(len(table), dtype=bool))
-    mixes = fitted.transform(counts)[places].astype(np.float32)
+        # A row without a word had no say in the factors.
+        used = [row for row in np.flatnonzero(train) if bags[row]]
+        factors = Factors(fitted, vocabulary, FittedOn.of(table.origins[used], parts[used]))
+    counts, places = _counted(bags, owners, factors.vocabulary, np.ones(len(table), dtype=bool))
+    mixes = factors.plsa.transform(counts)[places].astype(np.float32)
+    size = factors.plsa.terms.shape[0]
     target = Column(
         settings.as_,
         "vector",
         "target",
-        {"method": "plsa", "factors": fitted.terms.shape[0], "column": column, "per": settings.per},
-        (fitted.terms.shape[0],),
+        {"method": "plsa", "factors": size, "column": column, "per": settings.per},
+        (size,),
     )
-    return table.append(target, mixes), fitted, vocabulary
+    return table.append(target, mixes), factors
 
 
 def words(
@@ -63,28 +85,33 @@ def words(
     """Return the dictionary [words, d] of a column's frames, what it is of, and a line about it.
 
     Frames are those of features, or single vectors. They are drawn from the train rows where the
-    table has splits, from all rows where it has none, in one pass and in constant memory.
+    table has splits, from all rows where it has none or with `ignore_split`, in one pass and in
+    constant memory. What it is of holds the rows they were drawn from, as `tables.fitted` says it.
     """
     column = _frames_column(columns, settings.column)
     most = settings.words * FRAMES_PER_WORD
     train, unmarked = FrameSample(most, settings.seed), FrameSample(most, settings.seed)
+    rows: dict[bool, list[tuple[str, str | None]]] = {True: [], False: []}
     split = False
     for batch in batches:
         arrays, parts = batch[column.name], batch.get("split")
-        for id_, array, part in zip(batch.ids, arrays, parts, strict=True):
-            split = split or part is not None
+        for id_, origin, array, part in zip(batch.ids, batch.origins, arrays, parts, strict=True):
+            marked = part is not None and not settings.ignore_split
+            split = split or marked
             frames = array.reshape(-1, array.shape[-1]).T if array.ndim > 1 else array[None]
-            if np.isfinite(frames).all() and part in ("train", None):
-                (unmarked if part is None else train).add(id_, frames)
+            if np.isfinite(frames).all() and (part == "train" or not marked):
+                (train if marked else unmarked).add(id_, frames)
+                rows[marked].append((origin, part))
     sample = train if split else unmarked
     frames = sample.frames()
+    fitted_on = FittedOn.of(*zip(*rows[split], strict=True))
     of: dict[str, Any] = {"kind": "embedding", "width": column.shape[0]}
     if column.role == "feature":
         of = {"kind": "feature", "shape": list(column.shape)}
     line = f"{settings.words} words from {len(frames)} of {sample.seen} frames"
     return (
         fit_words(frames, settings.words, settings.seed),
-        of | {"settings": column.settings},
+        of | {"settings": column.settings, KEY: fitted_on.to_json()},
         line,
     )
 
@@ -159,23 +186,25 @@ def _counted(
     return csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape), places
 
 
-def write_fitted(path: str, fitted: Plsa, vocabulary: list[str], settings: dict[str, Any]) -> None:
-    """Write factors as NPZ: `terms` [factors, words] and `vocabulary`."""
+def write_fitted(path: str, factors: Factors, settings: dict[str, Any]) -> None:
+    """Write factors as NPZ: `terms` [factors, words], `vocabulary`, and how they were fitted."""
     with atomic(path) as file:
         np.savez(
             file,
             allow_pickle=False,
-            terms=fitted.terms,
-            vocabulary=np.array(vocabulary, dtype=np.str_),
-            __meta__=np.array(json.dumps(settings, sort_keys=True)),
+            terms=factors.plsa.terms,
+            vocabulary=np.array(factors.vocabulary, dtype=np.str_),
+            __meta__=np.array(json.dumps(settings | factors.recorded(), sort_keys=True)),
         )
 
 
-def read_fitted(path: str) -> tuple[Plsa, list[str]]:
+def read_fitted(path: str) -> Factors:
     """Read factors that `write_fitted` wrote."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            return Plsa(file["terms"]), [str(word) for word in file["vocabulary"]]
+            words = [str(word) for word in file["vocabulary"]]
+            meta = json.loads(str(file["__meta__"]))
+            return Factors(Plsa(file["terms"]), words, FittedOn.from_json(meta.get(KEY)))
     except FileNotFoundError as error:
         raise UsageError(f"--apply {path}: no such file") from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

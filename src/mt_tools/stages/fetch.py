@@ -156,8 +156,9 @@ def _piece_rows(made: Sequence[tuple[Piece, str, float]], rate: int) -> Batch:
 def split(batches: Iterable[Batch], settings: SplitSettings) -> tuple[Batch, list[str]]:
     """Return the rows with a `split` or `fold` column, and a line a part with what it holds.
 
-    Rows of one origin stay together whatever the method. Raises `UsageError` where the draw is
-    impossible, or the table has one already and `replace` is not said.
+    Rows of one origin stay together whatever the method, unless copies are asked to be drawn apart.
+    Raises `UsageError` where the draw is impossible, or the table has one already and `replace` is
+    not said.
     """
     table = concatenate(list(batches))
     name = "fold" if settings.folds else "split"
@@ -181,12 +182,18 @@ def split(batches: Iterable[Batch], settings: SplitSettings) -> tuple[Batch, lis
                 "--method random or stratified"
             )
         groups = table["group"]
+        if settings.copies == "apart":
+            raise UsageError(
+                f"--copies apart has no effect with --method {settings.method}, which keeps the "
+                "copies of a group together: say --method random or stratified"
+            )
+    origins = table.origins if settings.copies == "together" else table.ids
     if settings.folds:
-        numbers = splits.folds(table.origins, settings.folds, groups, labels, seed=settings.seed)
+        numbers = splits.folds(origins, settings.folds, groups, labels, seed=settings.seed)
         parts: np.ndarray = numbers.astype(np.float64)
     else:
         ratios = {"train": settings.train, "valid": settings.valid, "test": settings.test}
-        parts = splits.draw(table.origins, groups, labels, ratios=ratios, seed=settings.seed)
+        parts = splits.draw(origins, groups, labels, ratios=ratios, seed=settings.seed)
     table = table.replace(reserved(name), parts)
     return table, list(_described(table, parts, name, labels))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -50,11 +50,16 @@ def label_of(text: str, columns: dict[str, Column]) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Predicted:
-    """A label, and a prediction of it: `name` is the label's, after the alias of its model."""
+    """A label, and a prediction of it.
+
+    `name` is the label's, after the alias of its model; `leaks` are what the model says of the
+    rows that it was trained and judged on.
+    """
 
     name: str
     label: str
     kind: str
+    leaks: tuple[str, ...] = ()
 
 
 def predictions_of(text: str, columns: dict[str, Column]) -> list[Predicted]:
@@ -68,7 +73,8 @@ def predictions_of(text: str, columns: dict[str, Column]) -> list[Predicted]:
             continue
         if asked is None or asked[0] in (name, label):
             kind = (asked[1] if asked else None) or column.settings.get("kind")
-            found.append(Predicted(name, label, kind or label_of(label, columns)[1]))
+            leaks = tuple(column.settings.get("leaks", ()))
+            found.append(Predicted(name, label, kind or label_of(label, columns)[1], leaks))
     if asked and not found:
         label, _ = label_of(text, columns)
         raise UsageError(
@@ -76,6 +82,49 @@ def predictions_of(text: str, columns: dict[str, Column]) -> list[Predicted]:
             "of mt-tag"
         )
     return found
+
+
+def embeddings_of(columns: Mapping[str, Column], asked: Sequence[str]) -> list[str]:
+    """Return the columns of vectors that were asked for, or all; raises `UsageError` for others."""
+    for name in asked:
+        if name not in columns or columns[name].kind != "vector":
+            raise UsageError(f"--column {name}: not a column of vectors")
+    found = list(asked) or [
+        c.name
+        for c in columns.values()
+        if c.role == "embedding" or (c.kind == "vector" and c.role == "feature")
+    ]
+    if not found:
+        raise UsageError(
+            f"no embedding column in the input ({', '.join(columns)}): make one with mt-embed"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Given:
+    """A table as it was typed: its name, where it was read from, and its rows."""
+
+    name: str
+    path: str
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    batches: Iterable[Batch] = ()
+
+
+def part_of(table: Batch, parts: Sequence[str], what: str = "the table") -> Batch:
+    """Return the rows of some splits, all where none are named.
+
+    Raises `UsageError` for a split that no row of `what` has.
+    """
+    if not parts:
+        return table
+    table.require("split")
+    known = sorted({part for part in table["split"] if part is not None})
+    wrong = [part for part in parts if part not in known]
+    if wrong:
+        there = ", ".join(known) or "none"
+        raise UsageError(f"--splits {wrong[0]}: no row of {what} has this split; there are {there}")
+    return table.take([i for i, part in enumerate(table["split"]) if part in parts])
 
 
 def table_of(batches: Iterable[Batch], kept: Sequence[str]) -> Batch:
@@ -94,19 +143,23 @@ def clusters_of(table: Batch) -> np.ndarray:
 def leak_line(table: Batch, name: str, allowed: bool, trained: Sequence[str] = ()) -> str:
     """Return what every line of a result says of leaks: none found, not checked, or those allowed.
 
-    `name` is the column that parts the rows, `trained` the leaks that the model was trained with.
-    Raises `UsageError` for a leaking split unless it is allowed.
+    `name` is the column that parts the rows, `trained` the leaks that the model was trained with:
+    who allowed them then need not allow them again. Raises `UsageError` for a leaking split unless
+    it is allowed.
     """
     part = table.get(name)
     found = []
     if len({value for value in part if value is not None and value == value}) > 1:
         found = of_split(
             ids=table.ids, origins=table.origins, groups=table.get("group"), part=part, name=name,
-            allowed=allowed,
+            allowed=allowed or bool(trained),
         )  # fmt: skip
     elif not trained:
         return f"not checked: no two parts of a {name} here"
-    told = [f"allowed: {leak.message}" for leak in found] + [f"in training: {x}" for x in trained]
+    here = [leak.message.partition(":")[0] for leak in found]
+    before = [leak.partition(":")[0] for leak in trained]
+    told = [f"allowed: {', '.join(here)}"] * bool(here)
+    told += [f"allowed in training: {', '.join(before)}"] * (bool(before) and before != here)
     return "; ".join(told) or f"none found between the parts of {name}"
 
 

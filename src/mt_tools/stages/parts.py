@@ -13,6 +13,7 @@ import numpy as np
 from mt_tools import splits
 from mt_tools.errors import UsageError
 from mt_tools.evaluate.leaks import of_split
+from mt_tools.nets.model import LEAK_ALLOWED
 from mt_tools.stages.settings import TrainSettings
 from mt_tools.tables.batch import Batch
 
@@ -78,7 +79,12 @@ def _marked(table: Batch, settings: TrainSettings) -> tuple[np.ndarray, list[str
     """Return the part of each row as the options and the table say, and notes."""
     part = np.full(len(table), "train", dtype=object)
     if settings.ignore_split:
-        return part, []
+        held = sum(value in ("valid", "test") for value in table.get("split"))
+        held += sum(value >= 0 for value in table["fold"]) if "fold" in table else 0
+        said = (
+            f"{LEAK_ALLOWED}trained on all rows, {held} of them marked for testing (--ignore-split)"
+        )
+        return part, [said] * bool(held)
     if settings.fold >= 0:
         name = "fold"
         table.require(name)
@@ -109,7 +115,7 @@ def _leaks(table: Batch, part: np.ndarray, name: str, allowed: bool) -> list[str
         ids=table.ids, origins=table.origins, groups=table.get("group"), part=part, name=name,
         allowed=allowed,
     )  # fmt: skip
-    return [f"leak allowed: {leak.message}" for leak in leaks]
+    return [f"{LEAK_ALLOWED}{leak.message}" for leak in leaks]
 
 
 def _drawn(

@@ -44,6 +44,12 @@ class SplitSettings:
     valid: float = setting(0.1, "Share of the valid split.", minimum=0.0, maximum=1.0)
     test: float = setting(0.1, "Share of the test split.", minimum=0.0, maximum=1.0)
     folds: int = setting(0, "Write a `fold` column of so many folds instead.", minimum=0)
+    copies: str = setting(
+        "together",
+        "apart draws each copy of a track by itself, which leaks: to show what that does, as in "
+        "examples/leak. What is trained or scored on it wants --allow-leak.",
+        choices=("together", "apart"),
+    )
     replace: bool = setting(False, "Draw again where the table has a split already.")
     seed: int = setting(0, "Seed of the draw.", minimum=0)
 
@@ -116,6 +122,7 @@ class FactorSettings:
     apply: str = setting(
         "", "Fold the tracks into factors fitted before; nothing is fitted.", metavar="FILE"
     )
+    ignore_split: bool = setting(False, "Fit on all rows, the test rows too.")
     as_: str = setting("plsa", "Name of the new column.", flags=("--as",), metavar="NAME")
 
 
@@ -126,6 +133,7 @@ class WordsSettings:
     column: str = setting("", "Features or embeddings, where there are several.", metavar="COLUMN")
     words: int = setting(1024, "Number of words.", flags=("--words", "-k"), minimum=2)
     seed: int = setting(0, "Seed of the frames drawn, and of the start.", minimum=0)
+    ignore_split: bool = setting(False, "Fit on all rows, the test rows too.")
     output: str = setting(
         "", "Write the dictionary to this .npz file.", flags=("--output", "-o"),
         metavar="FILE", result=False,
@@ -321,4 +329,14 @@ class TagSettings:
         "At most so many tags a track; 0 = all above the model's thresholds, 5 without them.",
         minimum=0,
     )
+    precision: float = setting(
+        0.0,
+        "Write what is right so often, such as 0.9, by the thresholds that mt-eval thresholds put "
+        "into the model: fewer tags, and no class where it is less sure.",
+        metavar="P", minimum=0.0, maximum=1.0,
+    )  # fmt: skip
+    confidence: float = setting(
+        0.0, "Write no class whose score is below this; 0 = as the model says.",
+        metavar="SCORE", minimum=0.0, maximum=1.0,
+    )  # fmt: skip
     scores: bool = setting(True, "Write the score of every tag beside the chosen ones.")

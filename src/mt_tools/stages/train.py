@@ -21,10 +21,10 @@ from mt_tools import splits
 from mt_tools.errors import UsageError
 from mt_tools.evaluate.measure import measure, plain
 from mt_tools.learn import protocol
-from mt_tools.learn.calibrate import f1_thresholds
 from mt_tools.learn.checkpoint import Checkpoint, arrays, identity, tensors_of
 from mt_tools.learn.fit import fit
 from mt_tools.learn.history import Epoch, History, Record
+from mt_tools.learn.thresholds import f1_thresholds
 from mt_tools.learn.validate import predict
 from mt_tools.nets.model import Model
 from mt_tools.stages.inputs import data_digest, described_input

@@ -122,15 +122,27 @@ def to_numpy(array: pa.ChunkedArray, column: Column) -> np.ndarray:
         if pa.types.is_null(array.type):
             return np.full(len(array), np.nan)
         return array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    if column.kind == "strings":
+        return _lists(array)
     if column.kind == "audio":
         values = [None if v is None else (v["bytes"], v["path"]) for v in array.to_pylist()]
     else:
         values = array.to_pylist()
     result = np.empty(len(values), dtype=object)
     result[:] = values
-    if column.kind == "strings":
-        for index, value in enumerate(values):  # a null inside a list is no tag
-            result[index] = None if value is None else [v for v in value if v is not None]
+    return result
+
+
+def _lists(array: pa.ChunkedArray) -> np.ndarray:
+    """Return lists of tags; a null inside a list is no tag, and equal tags are one string."""
+    result = np.empty(len(array), dtype=object)
+    known: dict[str, str] = {}
+    row = 0
+    for chunk in array.chunks:
+        for value in chunk.to_pylist():
+            if value is not None:
+                result[row] = [known.setdefault(tag, tag) for tag in value if tag is not None]
+            row += 1
     return result
 
 

@@ -17,6 +17,15 @@ A *task* is a plain dict of JSON values, stored as it is in the model file::
     {"name": str, "kind": str, "vocabulary": [str], "thresholds": [float] | None,
      "mean": float, "std": float, "scale": str, "class_weights": [float] | None, "weight": float}
 
+`mt-eval thresholds` adds what it fits on validation rows: `"calibration"` of the scores (see
+`tasks.calibration`), `"abstain"`, the score below which a class is not named, and `"precision"`,
+the thresholds, or of classes the score, at which what is said is right so often::
+
+    {"calibration": {...} | None, "abstain": float | None,
+     "precision": {"0.9": [float | None] | float | None, ...}}
+
+A threshold of None is out of reach: the tag never applies.
+
 *Values* are one label column (see `tasks.labels`). A row without a label is masked for the task
 and counts nowhere.
 
@@ -46,6 +55,7 @@ from mt_tools.tasks.words import (
     Options,
     Task,
     best_class,
+    best_place,
     best_tags,
     checked_vocabulary,
     class_entropy,
@@ -57,6 +67,7 @@ from mt_tools.tasks.words import (
     infinite,
     mean_divergence,
     median_class,
+    median_place,
     mixture_parameters,
     sigmoid,
     softmax,
@@ -70,15 +81,18 @@ __all__ = [
     "CLASS_WEIGHTS",
     "DEFAULT_TOP",
     "KINDS",
+    "NEVER",
     "SCALES",
     "Kind",
     "Task",
+    "chosen_classes",
     "constant_loss",
     "decide",
     "encode",
     "head",
     "labelled",
     "make_task",
+    "names_one",
     "outputs",
     "outside",
     "parse_task",
@@ -89,6 +103,9 @@ __all__ = [
 ]
 
 SCALES = ("standard", "minmax", "raw")
+NEVER = 2.0
+"""An `abstain` that no score reaches: no class is named."""
+
 CLASS_WEIGHTS = ("none", "balanced")
 
 
@@ -101,7 +118,8 @@ class Kind:
     made of, `parameters` learns the task's own entries (vocabulary, mean, std, class weights) from
     the labelled training values. `activation` makes of logits what other heads are fed with;
     `predicts` is the kind of column that predictions make ("string", "strings", "number"), None
-    for a task of pairs, which says nothing about one track. The other fields are what the
+    for a task of pairs, which says nothing about one track. `place` finds the one class that is
+    predicted among the scores, None for a kind that may not abstain. The other fields are what the
     functions of the same name do for this kind.
     """
 
@@ -115,6 +133,7 @@ class Kind:
     constant_loss: Callable[[Task, NDArray[Any]], float]
     activation: str
     predicts: str | None
+    place: Callable[[NDArray[Any]], NDArray[np.int64]] | None = None
 
 
 def make_task(
@@ -236,6 +255,11 @@ def predictable(task: Task) -> bool:
     return _row(task["kind"]).predicts is not None
 
 
+def names_one(task: Task) -> bool:
+    """Whether `decide` names the one class of a track that may also be left open: `abstain`."""
+    return _row(task["kind"]).place is not None
+
+
 def prediction_type(task: Task) -> str:
     """Return the kind of column that `decide` makes: "string", "strings" or "number"."""
     predicts = _row(task["kind"]).predicts
@@ -271,11 +295,28 @@ def decide(task: Task, scores: NDArray[Any], top: int | None = None) -> NDArray[
     smaller expected distance in steps. multilabel: the tags at or above the task's calibrated
     thresholds, at most `top` of them; without thresholds the `top` (default 5) best; best first.
     Equal scores rank in vocabulary order. All these are object arrays, None where a score is not
-    finite. regression: the number itself, float64. Raises `ValueError` for a task of pairs.
+    finite, and where that of the class lies below the task's `abstain`.
+    regression: the number itself, float64. Raises `ValueError` for a task of pairs.
     """
     if not predictable(task):
         raise _no_prediction(task)
-    return _row(task["kind"]).decide(task, np.asarray(scores), top)
+    scores = np.asarray(scores)
+    predicted = _row(task["kind"]).decide(task, scores, top)
+    if task.get("abstain") is not None:
+        predicted[chosen_classes(task, scores)[1] < task["abstain"]] = None
+    return predicted
+
+
+def chosen_classes(task: Task, scores: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return the place [n] of the class that `decide` names of each row, and its score [n].
+
+    Raises `ValueError` for a kind that does not name one class and say how likely it is.
+    """
+    place = _row(task["kind"]).place
+    if place is None:
+        raise ValueError(f"task {task['name']!r} ({task['kind']}) names no single class")
+    places = place(scores)
+    return places, np.take_along_axis(scores, places[:, None], axis=1)[:, 0]
 
 
 def constant_loss(task: Task, targets: NDArray[Any], mask: NDArray[np.bool_]) -> float:
@@ -394,6 +435,7 @@ KINDS: dict[str, Kind] = {
         constant_loss=class_entropy,
         activation="softmax",
         predicts="string",
+        place=best_place,
     ),
     "multilabel": Kind(
         inferred_from="lists of strings",
@@ -430,6 +472,7 @@ KINDS: dict[str, Kind] = {
         constant_loss=class_entropy,
         activation="sigmoid",
         predicts="string",
+        place=median_place,
     ),
     "distribution": Kind(
         inferred_from="vectors",

@@ -129,7 +129,12 @@ def softmax(_: Task, logits: NDArray[np.float64]) -> NDArray[np.float32]:
 
 def best_class(task: Task, scores: NDArray[Any], _: int | None) -> NDArray[np.object_]:
     """Return the word of the highest score; the first of equals."""
-    return _named(task, scores, np.argmax(scores, axis=1))
+    return _named(task, scores, best_place(scores))
+
+
+def best_place(scores: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the place [n] of the highest of the scores [n, classes]; the first of equals."""
+    return np.argmax(scores, axis=1)
 
 
 def _named(task: Task, scores: NDArray[Any], places: NDArray[Any]) -> NDArray[np.object_]:
@@ -194,9 +199,14 @@ def class_probabilities(_: Task, logits: NDArray[np.float64]) -> NDArray[np.floa
 
 def median_class(task: Task, scores: NDArray[Any], _: int | None) -> NDArray[np.object_]:
     """Return the class at which the probabilities first reach one half."""
+    return _named(task, scores, median_place(scores))
+
+
+def median_place(scores: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the place [n] at which the probabilities [n, classes] first reach one half."""
     reached = np.cumsum(scores, axis=1, dtype=np.float64)
     # Half of the total, since float32 probabilities need not sum to 1 exactly.
-    return _named(task, scores, np.argmax(reached >= reached[:, -1:] / 2, axis=1))
+    return np.argmax(reached >= reached[:, -1:] / 2, axis=1)
 
 
 # multilabel

@@ -1,25 +1,23 @@
-"""mt-eval without its command: metric rows, requirements, planted leaks."""
+"""mt-eval score without its command: metric rows, what they say of leaks, requirements."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, r2_score, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    mean_absolute_error,
+    r2_score,
+    roc_auc_score,
+)
 
 from mt_tools.errors import NoRows, UsageError
-from mt_tools.evaluate.settings import ProbeSettings
-from mt_tools.nets.model import Model
-from mt_tools.recipes import Recipe
-from mt_tools.stages import augment
-from mt_tools.stages.check import checked, finding_rows
-from mt_tools.stages.fetch import split
 from mt_tools.stages.judging import requirements_unmet
-from mt_tools.stages.probe import probed
-from mt_tools.stages.score import scored
-from mt_tools.stages.settings import SplitSettings
+from mt_tools.stages.score import confusions, scored
 from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import Column
 
@@ -73,6 +71,7 @@ def test_scores_are_those_of_scikit_learn(predicted: Batch) -> None:
     assert value(table, "tags.roc_auc_macro") == pytest.approx(auc.mean())
     assert value(table, "tags.roc_auc[y]") == pytest.approx(auc[1])
     assert notes == [
+        "rows of train are scored too: --splits test leaves them out",
         "level: 3 rows have no label and are left out",
         "style: 5 rows have no label and are left out",
         "tags: 2 rows have no label and are left out",
@@ -90,6 +89,51 @@ def test_one_split_is_scored_alone(predicted: Batch) -> None:
     right = predicted["style"][20:] == predicted["style_pred"][20:]
     assert value(table, "style.accuracy") == pytest.approx(right.mean())
     assert {*table["task"]} == {"style"}
+
+
+def test_lines_say_what_was_scored_and_what_leaks(predicted: Batch) -> None:
+    """A number would hang in the air: of which rows, how sure, and whether it can be believed."""
+    table, _ = scored([predicted], predicted.columns, ["style", "tags"], ["test"], seed=0)
+    assert "30 rows of test in 6 clusters, bootstrap (BCa, 95 %)" in {*table["protocol"]}
+    assert {*table["leak"]} == {"none found between the parts of split"}
+    alone = predicted.take(range(20, 50)).without(["split"])
+    table, notes = scored([alone], alone.columns, ["style"], [], seed=0)
+    assert {*table["leak"]} == {"not checked: no two parts of a split here"}
+    assert not any("train" in note for note in notes)
+    with pytest.raises(
+        UsageError, match="no row of the table has this split; there are test, train"
+    ):
+        scored([predicted], predicted.columns, ["style"], ["tset"], seed=0)
+
+
+def test_a_leaking_split_is_refused_or_told_on_every_line(predicted: Batch) -> None:
+    """An artist on both sides would flatter a score, and nobody who reads it would know."""
+    parts = ["train" if i < 22 else "test" for i in range(50)]
+    crossed = predicted.without(["split"]).append(Column("split", "string", "reserved"), parts)
+    with pytest.raises(UsageError, match=r"the split leaks: 1 group in more .* say --allow-leak"):
+        scored([crossed], crossed.columns, ["style"], ["test"], seed=0)
+    table, _ = scored([crossed], crossed.columns, ["style"], ["test"], seed=0, allow_leak=True)
+    assert all("allowed: 1 group in more than one split" in line for line in table["leak"])
+    # A model that was trained so says it of itself, and need not be allowed again.
+    told = Column("style_pred", "string", "prediction", {"leaks": ["10 groups in two"]})
+    said = crossed.without(["style_pred"]).append(told, predicted["style_pred"].tolist())
+    table, _ = scored([said], said.columns, ["style"], ["test"], seed=0)
+    assert all("allowed in training: 10 groups in two" in line for line in table["leak"])
+
+
+def test_labels_have_intervals_and_reasons(predicted: Batch) -> None:
+    """A bar a tag could not be drawn with its interval, nor an empty one explained."""
+    table, _ = scored([predicted], predicted.columns, ["tags", "style"], [], seed=0)
+    rows = {row["id"]: row for row in table.rows()}
+    for name in ("tags.roc_auc[x]", "tags.average_precision[y]", "style.recall[b]"):
+        assert rows[name]["low"] < rows[name]["value"] <= rows[name]["high"] <= 1
+        assert rows[name]["n"] > 0
+    never = predicted.without(["style_pred"]).append(
+        Column("style_pred", "string", "prediction"), ["a"] * 50
+    )
+    table, _ = scored([never], never.columns, ["style"], [], seed=0)
+    row = next(row for row in table.rows() if row["id"] == "style.precision[b]")
+    assert (row["value"], row["low"], row["note"]) == (None, None, "never predicted")
 
 
 def test_every_model_of_a_table_is_scored(predicted: Batch) -> None:
@@ -126,113 +170,23 @@ def test_requirements(predicted: Batch) -> None:
     assert requirements_unmet(table, ["accuracy>=0.1", "level.r2<=1"]) == []
     (line,) = requirements_unmet(table, ["style.accuracy>=0.999"])
     assert line.startswith("style.accuracy>=0.999 does not hold: style.accuracy is 0.")
+    ends = {row["id"]: row for row in table.rows()}
+    low = ends["style.accuracy"]["low"]
+    assert requirements_unmet(table, [f"style.accuracy.low>={low - 1e-6}"]) == []
+    (line,) = requirements_unmet(table, [f"accuracy.low>={low + 1e-6}"])
+    assert "style.accuracy.low is" in line
+    assert requirements_unmet(table, ["style.recall[b]>=0", "style.recall[b].high<=1"]) == []
     with pytest.raises(UsageError, match="no metric 'auc'"):
         requirements_unmet(table, ["auc>0.5"])
 
 
-def test_probes_name_what_they_left_out(make_batch: Any) -> None:
-    """Nulls among labels and vectors are left out and counted; several columns are told apart."""
-    rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(60, 4)).astype(np.float32)
-    styles: list[str | None] = ["a" if v[0] > 0 else "b" for v in vectors]
-    vectors[0], styles[1] = np.nan, None
-    noise = rng.normal(size=(60, 4)).astype(np.float32)
-    batch = make_batch(embedding=vectors, style=styles, **{"embedding.noise": noise})
-    table, notes = probed(
-        [batch], batch.columns, ["style"], [], ProbeSettings(probe="logistic", folds=5), jobs=1
-    )
-    assert value(table, "embedding.style.accuracy") > 0.9
-    assert value(table, "embedding.noise.style.accuracy") < 0.75
-    assert "style: 1 rows have no label and are left out" in notes
-    assert "style: 1 rows have no vector and are left out" in notes
-    one, _ = probed(
-        [batch], batch.columns, ["style"], ["embedding"],
-        ProbeSettings(probe="logistic", folds=5), jobs=1,
-    )  # fmt: skip
-    assert value(one, "style.accuracy") == value(table, "embedding.style.accuracy")
-
-
-def test_what_cannot_be_probed_is_refused(make_batch: Any) -> None:
-    """No task: the labels are named; no vectors: how to make them; one class: it says so."""
-    batch = make_batch(embedding=np.eye(4, dtype=np.float32), style=["a"] * 4, tempo=[1, 2, 3, 4])
-    settings = ProbeSettings(folds=2)
-    with pytest.raises(UsageError, match="one of style, tempo"):
-        probed([batch], batch.columns, [], [], settings, 1)
-    with pytest.raises(UsageError, match="one class only"):
-        probed([batch], batch.columns, ["style"], [], settings, 1)
-    with pytest.raises(UsageError, match="not a column of vectors"):
-        probed([batch], batch.columns, ["style"], ["tempo"], settings, 1)
-    plain = batch.without(["embedding"])
-    with pytest.raises(UsageError, match="make one with mt-embed"):
-        probed([plain], plain.columns, ["style"], [], settings, 1)
-
-
-def library(make_batch: Any, **columns: Any) -> Batch:
-    """Return forty tracks of ten artists, two albums each, with a vector each."""
-    rng = np.random.default_rng(0)
-    return make_batch(
-        **(
-            {"path": [f"{i}.wav" for i in range(40)]}
-            | {"group": [f"artist {i // 4}" for i in range(40)]}
-            | {"artist": [f"artist {i // 4}" for i in range(40)]}
-            | {"album": [f"album {i // 2}" for i in range(40)]}
-            | {"style": ["ab"[i // 4 % 2] for i in range(40)]}
-            | {"embedding": rng.normal(size=(40, 4)).astype(np.float32)}
-            | columns
-        )
-    )
-
-
-def kinds(batch: Batch) -> list[str]:
-    """Return the kinds of what mt-eval check finds."""
-    return [finding.kind for finding in checked([batch], batch.columns, None)]
-
-
-def test_an_honest_split_is_clean(make_batch: Any) -> None:
-    """Artists and albums stand on one side by intention: that is no finding."""
-    settings = SplitSettings(
-        method="stratified-grouped", by="style", train=0.6, valid=0.2, test=0.2
-    )
-    table, _ = split([library(make_batch)], settings)
-    assert kinds(table) == []
-    table, _ = split([library(make_batch)], SplitSettings(folds=3))
-    assert kinds(table) == []
-
-
-def test_planted_leaks_are_found(make_batch: Any) -> None:
-    """Artist, track and identical sound: each planted leak is found by its name."""
-    clean = ["train"] * 24 + ["valid"] * 8 + ["test"] * 8
-    assert kinds(library(make_batch, split=clean)) == []
-    crossed = ["train"] * 22 + ["valid"] * 10 + ["test"] * 8
-    found = checked([b := library(make_batch, split=crossed)], b.columns, None)
-    assert [f.kind for f in found] == ["group"]
-    assert found[0].offenders == ("artist 5 (train, valid)",)
-    vectors = library(make_batch)["embedding"].copy()
-    vectors[39] = vectors[0]
-    assert kinds(library(make_batch, split=clean, embedding=vectors)) == ["identical-rows"]
-    assert kinds(library(make_batch, embedding=vectors)) == ["identical-rows"]
-    copies = augment.run([library(make_batch).without(["embedding"])], [Recipe(pitch=1)],
-                         originals=True, splits=["train"])  # fmt: skip
-    both = next(iter(copies)).without(["group"])
-    split_after = both.append(Column("split", "string", "reserved"), ["train", "test"] * 40)
-    assert "origin" in kinds(split_after)
-
-
-def test_a_table_is_compared_with_a_model(make_batch: Any, fit_model: Callable[..., Model]) -> None:
-    """Labels that a model does not know and vectors of another one are named."""
-    batch = library(make_batch)
-    model = fit_model(batch, "style", epochs=1)
-    assert checked([batch], batch.columns, model) == []
-    other = library(make_batch, style=["new" if i % 8 == 0 else "ab"[i % 2] for i in range(40)])
-    found = checked([other], other.columns, model)
-    assert [(f.kind, f.offenders) for f in found] == [("vocabulary", ("new",))]
-
-
-def test_findings_are_rows(make_batch: Any) -> None:
-    """Findings go down a pipe as rows with their offenders."""
-    crossed = ["train"] * 22 + ["test"] * 18
-    batch = library(make_batch, split=crossed)
-    table = finding_rows(checked([batch], batch.columns, None))
-    assert table.ids.tolist() == ["1.group"]
-    assert table["offenders"][0] == ["artist 5 (test, train)"]
-    assert len(finding_rows([])) == 0
+def test_confusions_are_those_of_scikit_learn(predicted: Batch) -> None:
+    """A matrix would be turned round, or put under the name of another class."""
+    table = confusions([predicted], predicted.columns, ["style"], [])
+    expected = confusion_matrix(list(predicted["style"][5:]), list(predicted["style_pred"][5:]))
+    got = np.stack([table[f"predicted {name}"] for name in "abc"], axis=1)
+    np.testing.assert_array_equal(got, expected)
+    assert table["truth"].tolist() == list("abc")
+    assert table["n"].tolist() == expected.sum(axis=1).tolist()
+    with pytest.raises(UsageError, match="none of the tasks has classes"):
+        confusions([predicted], predicted.columns, ["level"], [])
