@@ -132,6 +132,7 @@ def test_leak_lines_are_understood() -> None:
     assert len(explanations([line])) == 2
     for clean, word in (("none found between the parts of split", "none found"),
                         ("not checked: no two parts of a split here", "not checked"),
+                        ("possible: artists may stand on both sides; none found", "possible"),
                         (None, "not checked")):  # fmt: skip
         assert leak_word(clean) == word
         assert explanations([clean] if clean else []) == []

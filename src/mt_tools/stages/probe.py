@@ -170,6 +170,7 @@ def _leaks(table: Batch, vector: str, x: np.ndarray, probing: Probing, own: _Par
     """Return what every line of a probe says of leaks."""
     rows = probing.known.rows
     ids = table.ids[rows]
+    risks: list[str] = []
     if own.pairs is not None:
         part = table[own.name][rows]
         same = check(ids=ids, parts={own.name: part}, features={vector: x[rows]})
@@ -179,12 +180,15 @@ def _leaks(table: Batch, vector: str, x: np.ndarray, probing: Probing, own: _Par
         groups = table.get("group")[rows] if probing.plan.grouped else None
         units = splits.units(table.origins[rows], groups)
         same = check(ids=ids, origins=units, features={vector: x[rows]})
-        if probing.plan.grouped:
-            line = "none found by origin and group, which stay whole"
-        else:
-            line = "none found by origin; artists may stand on both sides"
-    told = [finding.message for finding in same if finding.kind == "identical-rows"]
-    return "; ".join([line, *told])
+        whole = "origin and group, which stay" if probing.plan.grouped else "origin, which stays"
+        line = f"none found by {whole} whole"
+        if not probing.plan.grouped:
+            risks.append("artists may stand on both sides")
+    risks += [f.message.partition(":")[0] for f in same if f.kind == "identical-rows"]
+    if not risks:
+        return line
+    said = f"possible: {', '.join(risks)}"
+    return f"{said}; {line}" if line.startswith("none found") else f"{line}; {said}"
 
 
 # --- the work, and the rows ----------------------------------------------------------------------

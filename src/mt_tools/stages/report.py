@@ -53,6 +53,7 @@ OFFENDERS = 30
 
 NO_LEAK = "none found"
 UNCHECKED = "not checked"
+POSSIBLE = "possible"
 
 EXPLAINED = {
     "origin": (
@@ -159,10 +160,11 @@ TITLES = {
 
 
 def leak_word(line: str | None) -> str:
-    """Return what a leak line comes down to: none found, not checked, or LEAKS."""
-    if line is None or line.startswith(UNCHECKED):
+    """Return what a leak line comes down to: none found, not checked, possible, or LEAKS."""
+    if line is None:
         return UNCHECKED
-    return NO_LEAK if line.startswith(NO_LEAK) else "LEAKS"
+    known = (NO_LEAK, UNCHECKED, POSSIBLE)
+    return next((word for word in known if line.startswith(word)), "LEAKS")
 
 
 def explanations(lines: Iterable[str]) -> list[str]:
@@ -210,6 +212,11 @@ def _summary(inputs: Sequence[Given], found: Sequence[tuple[str, str, Row]]) -> 
         for series, line in lines
     ]
     section.parts += [Words(text) for text in explanations(line for _, line in lines)]
+    doubtful = dict.fromkeys(
+        (series, str(row["leak"])) for series, _, row in found
+        if row.get("leak") and leak_word(row["leak"]) == POSSIBLE
+    )  # fmt: skip
+    section.parts += [Words(f"{series}: a leak is {line}.", "note") for series, line in doubtful]
     if table and all(row[-1] == UNCHECKED for row in table):
         section.parts.append(
             Words(
@@ -269,8 +276,8 @@ def _told_apart(task: str, rows: Sequence[tuple[str, Row]]) -> Iterator[Words]:
             difference = row["value"] - honest["value"]
             metric = words(row["metric"])
             better = difference < 0 if row["metric"] in LOWER_IS_BETTER else difference > 0
-            clean = leak_word(honest.get("leak")) == NO_LEAK
-            said = "does not leak" if clean else "was not checked"
+            word = leak_word(honest.get("leak"))
+            said = {NO_LEAK: "does not leak", POSSIBLE: "may leak"}.get(word, "was not checked")
             yield Words(
                 f"{task}: the {metric} of {name} is {digits(row['value'])}, that of {other} "
                 f"{digits(honest['value'])}, a difference of {difference:+.3f}. The split of "
