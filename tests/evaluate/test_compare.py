@@ -11,6 +11,7 @@ from statsmodels.stats.multitest import multipletests
 from mt_tools.evaluate import compare
 from mt_tools.evaluate.compare import Chances
 from mt_tools.evaluate.intervals import Interval
+from mt_tools.evaluate.score import JUDGES
 
 
 @pytest.mark.parametrize("rope", [0.0, 0.01, 0.05])
@@ -37,7 +38,8 @@ def test_equal_runs_do_not_differ() -> None:
     assert (found.value, found.p, found.chances) == (0.0, 1.0, Chances(0.0, 1.0, 0.0))
     assert compare.decision(found.value, found.p, found.chances, 0.01) == "practically equal"
     constant = compare.resampled_t(np.full(10, -0.1), 0.1, 0.01)
-    assert (constant.value, constant.p, constant.chances.below) == (-0.1, 0.0, 1.0)
+    assert (constant.value, constant.p, constant.chances.below) == (-0.1, 2.0**-9, 1.0)
+    assert compare.resampled_t(np.full(2, -0.1), 0.1, 0.01).p == 0.5  # which chance does often
     assert constant.reason == "the same difference in every split"
 
 
@@ -188,3 +190,34 @@ def test_groups_are_as_large_as_they_can_be() -> None:
     assert (same.p, same.cliques, same.ranks) == (1.0, [(0, 2)], [2.0, 2.0, 2.0])
     with pytest.raises(ValueError, match="expected three"):
         compare.ranking(["a", "b"], np.ones((5, 2)))
+
+
+@pytest.mark.parametrize("count", [4, 10, 30])
+def test_few_artists_do_not_make_small_p(count: int) -> None:
+    """Of twenty comparisons over five artists one would look sure by chance, Holm or not."""
+    rng = np.random.default_rng(count)
+    values = rng.normal(size=(4000, count))
+    means, errors = values.mean(axis=1), values.std(axis=1, ddof=1) / count**0.5
+    half = stats.t.ppf(0.975, count - 1) * errors
+    p = np.array(
+        [
+            compare.from_interval(m, Interval(m - h, m + h), 0.0, count - 1).p
+            for m, h in zip(means, half, strict=True)
+        ]
+    )
+    expected = 2 * stats.t.sf(np.abs(means / errors), count - 1)
+    np.testing.assert_allclose(p, expected, rtol=1e-9)
+    assert (p < 0.01).mean() < 0.02
+
+
+def test_two_tracks_are_no_proof() -> None:
+    """A job would fail as two tracks were right before and are wrong now."""
+    names = ["jazz", "rock"]
+    truth = np.array(names, object)
+    judges = [
+        JUDGES["multiclass"](truth, predicted, None, names) for predicted in (truth, truth[::-1])
+    ]
+    (found,), _, _ = compare.paired(judges, [(0, 1)], ["accuracy"], np.arange(2), 0.01, 0)
+    difference = found["accuracy", None].difference
+    assert (difference.value, difference.p) == (-1.0, 0.5)
+    assert compare.decision(-1.0, difference.p, difference.chances, 0.01) == "no difference shown"

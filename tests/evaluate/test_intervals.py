@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mt_tools.evaluate.intervals import bootstrap, corrected_resampled_t, random_groups
+from mt_tools.evaluate.intervals import (
+    Interval,
+    bootstrap,
+    corrected_resampled_t,
+    in_range,
+    random_groups,
+)
 from mt_tools.evaluate.score import score
 
 
@@ -170,3 +176,53 @@ def test_many_rows_get_the_interval_of_few_ones(monkeypatch):
         width = entry["high"] - entry["low"]
         # 49 degrees of freedom: the width itself has a standard error of a tenth.
         assert other["high"] - other["low"] == pytest.approx(width, rel=0.35)
+
+
+@pytest.mark.parametrize("count", [1, 3, 20, 400])
+def test_all_right_is_not_certain(count):
+    """Three right answers of three would pass `--require accuracy.low>=0.99`."""
+    flat = Interval(1.0, 1.0, "every resample gave the same value")
+    exact = scipy.stats.binomtest(count, count).proportion_ci(0.95, method="exact")
+    assert in_range(1.0, flat, (0.0, 1.0), count)[:2] == pytest.approx((exact.low, 1.0))
+    none = in_range(0.0, Interval(0.0, 0.0), (0.0, 1.0), count)
+    assert none[:2] == pytest.approx((0.0, 1 - exact.low))
+    assert f"{count} all alike" in none.reason
+
+
+def test_intervals_end_where_the_metric_does():
+    """An accuracy above 1 would be printed, or a width invented where there is no bound."""
+    assert in_range(0.9, Interval(0.8, 1.1, "why"), (0.0, 1.0), 9) == Interval(0.8, 1.0, "why")
+    assert in_range(0.5, Interval(0.5, 0.5), (0.0, 1.0), 9) == Interval(0.5, 0.5)
+    assert in_range(0.0, Interval(0.0, 0.0), (0.0, np.inf), 9) == Interval(0.0, 0.0)
+    unknown = in_range(1.0, Interval(math.nan, math.nan, "1 cluster"), (0.0, 1.0), 1)
+    assert math.isnan(unknown.low)
+    assert math.isnan(unknown.high)
+    assert unknown.reason == "1 cluster"
+
+
+def test_intervals_of_nearly_perfect_models_cover_the_truth():
+    """The interval of a model that is right in 98 of 100 cases would miss that half of the time."""
+    rng = np.random.default_rng(6)
+    held = 0
+    for _ in range(200):
+        right = (rng.random(30) < 0.98).astype(float)
+        (found,) = bootstrap(
+            lambda rows, v=right: v[rows].mean(), np.arange(30), rng=rng, draws=200
+        )
+        low, high, _ = in_range(right.mean(), found, (0.0, 1.0), 30)
+        held += low <= 0.98 <= high
+    assert held / 200 > 0.92
+
+
+@pytest.mark.parametrize("count", [3, 5, 8])
+def test_few_artists_cover_the_truth(count):
+    """An interval over a handful of artists would leave out the truth in every fourth case."""
+    rng = np.random.default_rng(count)
+    held = 0
+    for _ in range(300):
+        values = rng.normal(size=count)
+        (found,) = bootstrap(
+            lambda rows, v=values: v[rows].mean(), np.arange(count), rng=rng, draws=200
+        )
+        held += found.low <= 0.0 <= found.high
+    assert held / 300 > 0.92

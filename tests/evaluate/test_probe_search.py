@@ -303,3 +303,58 @@ def test_given_splits_need_rows_on_both_sides(noisy: dict[str, Array]) -> None:
     pairs = list(splits.fold_pairs(np.repeat([0, 1], 60)))
     with pytest.raises(UsageError, match="no split has labelled rows"):
         probe(noisy["x"], y, "multiclass", pairs=pairs)
+
+
+def test_a_class_that_the_train_part_lacks_is_short_of_examples(noisy: dict[str, Array]) -> None:
+    """An accuracy with five examples a class would be one of fewer classes, unseen."""
+    known = of(noisy)
+    train = np.flatnonzero(noisy["style"] == "funk")[:30]
+    drawn = few(known, train, (1, 5), 0, "")
+    assert [short for _, short in drawn.values()] == [{"soul": 0}, {"soul": 0}]
+    pairs = [(train, np.arange(100, 120))]
+    asked = ProbeSettings(probe="ridge", shots="5")
+    result = probe(noisy["x"], noisy["style"], "multiclass", settings=asked, pairs=pairs)
+    assert np.isnan(result.metrics["accuracy@5"].value)
+    assert "soul (0)" in result.metrics["accuracy@5"].reason
+
+
+def test_tracks_without_an_origin_are_examples_of_their_own(noisy: dict[str, Array]) -> None:
+    """All tracks whose origin is not known would be drawn together, as copies of one."""
+    origins = np.array([f"track {i}" for i in range(120)], object)
+    origins[::2] = None
+    asked = ProbeSettings(probe="ridge", shots="2", folds=4)
+    probing = prepare(noisy["x"], noisy["style"], "multiclass", None, origins, asked)
+    assert len({*probing.known.origins}) == 120
+    train = probing.plan.pairs[0][0]
+    assert len(few(probing.known, train, (2,), 0, "")[2][0]) == 4
+
+
+def test_an_ordinal_class_that_was_never_trained_has_no_loss(noisy: dict[str, Array]) -> None:
+    """Chances of zero would enter the log loss as the smallest number there is."""
+    steps = np.where(np.arange(120) < 100, np.arange(120) % 2, 2).astype(float)
+    pairs = [(np.arange(60), np.arange(60, 120))]
+    asked = ProbeSettings(probe="logistic")
+    result = probe(noisy["x"], steps, "ordinal", settings=asked, pairs=pairs)
+    assert np.isnan(result.metrics["log_loss"].value)
+    assert "no probability" in result.metrics["log_loss"].reason
+    assert np.isfinite(result.metrics["mae"].value)
+
+
+def test_folds_that_are_all_right_are_not_certain(noisy: dict[str, Array]) -> None:
+    """A probe that is right in each of few folds would be printed as if it could not be wrong."""
+    x = np.where(noisy["style"] == "funk", 5.0, -5.0)[:, None] + noisy["x"] * 0.01
+    asked = ProbeSettings(probe="ridge", folds=4)
+    result = probe(x, noisy["style"], "multiclass", noisy["artist"], settings=asked)
+    found = result.metrics["accuracy"]
+    artists = len({*noisy["artist"]})
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(0.025 ** (1 / artists))
+
+
+def test_the_tested_share_is_that_of_the_rows(noisy: dict[str, Array]) -> None:
+    """Few large artists would make a test part of another size than the interval is corrected for."""
+    large = np.array(["a"] * 60 + ["b"] * 30 + ["c"] * 30, object)
+    asked = ProbeSettings(probe="ridge", repeats=3, test=0.1)
+    plan = prepare(noisy["x"], noisy["style"], "multiclass", large, None, asked).plan
+    assert all(len(test) >= 30 for _, test in plan.pairs)
+    assert plan.test_share == pytest.approx(np.mean([len(test) / 120 for _, test in plan.pairs]))

@@ -6,6 +6,7 @@ import sklearn.metrics
 
 from mt_tools import splits
 from mt_tools.errors import UsageError
+from mt_tools.evaluate.probe import probe
 from mt_tools.evaluate.score import JUDGES, score
 from mt_tools.tasks.kinds import KINDS
 
@@ -207,3 +208,30 @@ def test_distributions_are_scored_by_their_whole_mix():
 def test_every_kind_that_predicts_can_be_scored():
     """A kind could be trained and tagged with, and mt-eval would not know it."""
     assert {*JUDGES} == {kind for kind, row in KINDS.items() if row.predicts is not None}
+
+
+def test_a_perfect_score_has_an_interval():
+    """A model that named four tracks rightly would be certain never to be wrong."""
+    truth = np.array(["jazz", "rock", "rock", "rock"] * 5, object)
+    artists = np.arange(20) // 2
+    result = score("multiclass", truth, truth, clusters=artists, draws=50)
+    accuracy = result["metrics"]["accuracy"]
+    assert (accuracy["value"], accuracy["high"]) == (1.0, 1.0)
+    assert accuracy["low"] == pytest.approx(0.025 ** (1 / 10))
+    assert "10 all alike" in accuracy["reason"]
+    # Of a label with fewer rows than there are artists these are what it rests on.
+    assert result["labels"]["jazz"]["recall"]["low"] == pytest.approx(0.025 ** (1 / 5))
+
+
+def test_lists_of_one_class_are_classes(genres):
+    """A model that was trained on lists of one genre each could be neither measured nor scored."""
+    truth, predicted, _ = genres
+    lists = np.empty(len(truth), object)
+    lists[:] = [[name] for name in truth]
+    lists[0], lists[1] = ["jazz", "rock"], []  # as in training, these name no class
+    got = score("multiclass", lists, predicted, draws=20)
+    expected = score("multiclass", truth[2:], predicted[2:], draws=20)
+    assert got["metrics"]["accuracy"]["value"] == expected["metrics"]["accuracy"]["value"]
+    assert (got["n"], got["unlabelled"]) == (len(truth) - 2, 2)
+    x = np.random.default_rng(0).normal(size=(len(truth), 4))
+    assert probe(x, lists, "multiclass").n == len(truth) - 2

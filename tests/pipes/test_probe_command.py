@@ -84,3 +84,27 @@ def test_options_of_a_probe(sh: Shell, table: str, tmp_path: Path) -> None:
         assert wrong.returncode == 2
         (message,) = wrong.stderr.decode().splitlines()
         assert words in message
+
+
+def test_what_cannot_end_well_does_not_begin(sh: Shell, table: str, tmp_path: Path) -> None:
+    """A slip of the pen would be found after a night, and the night be lost."""
+    for line, said in (
+        (f"probe {table} -t style --require accuracy=1 -o p.json", b"got the requirement"),
+        (f"probe {table} -t level:multilabel", b"multilabel needs strings"),
+        (f"plot {table} -o none/map.png", b"cannot write none/map.png: its folder does not"),
+        (f"report {table} -o none/report.md", b"cannot write none/report.md: its folder does"),
+        (f"compare {table} --plot none/ranks.svg", b"cannot write none/ranks.svg: its folder"),
+        (f"thresholds {table} -m x -o none/m.safetensors", b"cannot write none/m.safetensors"),
+    ):
+        done = sh(f"mt-eval {line}")
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert said in done.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_reader_that_leaves_a_table_is_no_failure(sh: Shell, table: str) -> None:
+    """`| head` on what is for reading would look like a failed run, to a shell with pipefail."""
+    line = f"mt-eval probe {table} -t style --folds 2 -q --format table"
+    done = sh(f"{line} | true; echo ${{PIPESTATUS[0]}}")
+    assert done.stdout.strip() in (b"141", b"0")
+    assert done.stderr == b""

@@ -235,6 +235,22 @@ def test_long_names_keep_both_ends() -> None:
     assert style.label("short") == "short"
 
 
+def test_a_bar_that_leaves_the_axis_says_how_far() -> None:
+    """A model that is worse than any guess would look as good as one that only guesses."""
+    series = {"m": {"R²": Value(-7.25, -9, -5), "pearson": Value(0.4, 0.3, 0.5)}}
+    found = texts(figures.bars_figure([Bars("energy", "", series, sort=False)]))
+    assert [text.strip() for text in found if "cut" in text] == ["-7.25 (cut)"]
+
+
+def test_an_empty_name_is_a_name() -> None:
+    """A label without letters would be taken for those that a figure leaves out, or not be seen."""
+    assert style.label("") == '""'
+    series = {"m": {"": Value(0.5, n=3), "rock": Value(0.7, n=4)}}
+    found = texts(figures.bars_figure([Bars("style", "AUC", series)]))
+    assert '"" (3)' in found
+    assert not any("more" in text for text in found)
+
+
 def test_what_cannot_be_drawn_there_is_refused(tmp_path: Path) -> None:
     """A wrong ending would be found after minutes of work."""
     with pytest.raises(UsageError, match=r"expected one of \.png \.svg \.pdf"):

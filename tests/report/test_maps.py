@@ -130,6 +130,23 @@ def test_terms_are_written_and_do_not_meet(tmp_path: Path) -> None:
     assert "x" * 60 not in text  # cut, as every long name
 
 
+def test_terms_at_the_edge_stay_in_the_map() -> None:
+    """The name of a region at the border would be cut, in the figure and in the file."""
+    x, y = POINTS.T
+    ends = [
+        Region(float(x[i]), float(y[i]), 5, ("x" * 25,), (2.0,)) for i in (x.argmin(), x.argmax())
+    ]
+    for regions in (ends, ends[:1]):
+        figure = map_figure(POINTS, regions=regions)
+        figure.draw_without_rendering()
+        frame = figure.axes[0].get_window_extent()
+        assert len(figure.axes[0].texts) == len(regions)
+        for text in figure.axes[0].texts:
+            box = text.get_window_extent()
+            assert frame.x0 <= box.x0
+            assert box.x1 <= frame.x1
+
+
 def test_boxes_move_no_further_than_they_must() -> None:
     """Terms would be written where they do not belong."""
     centres = np.array([[0.0, 0.0], [0.5, 0.0], [10.0, 0.0]])

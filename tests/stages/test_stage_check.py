@@ -18,7 +18,7 @@ from mt_tools.nets.model import Model
 from mt_tools.recipes import Recipe
 from mt_tools.sound.decode import decode
 from mt_tools.stages import augment
-from mt_tools.stages.check import Hearing, checked, finding_rows
+from mt_tools.stages.check import FINDING_COLUMNS, Hearing, checked, finding_rows
 from mt_tools.stages.fetch import split
 from mt_tools.stages.settings import SplitSettings
 from mt_tools.tables.batch import Batch
@@ -176,6 +176,16 @@ def test_findings_are_rows(make_batch: Any) -> None:
     assert len(finding_rows([])) == 0
     with pytest.raises(NoRows):
         checked([], batch.columns)
+
+
+def test_results_are_no_tracks(make_batch: Any) -> None:
+    """A job that names the wrong file would pass for ever: there is nothing in it that could leak."""
+    batch = make_batch(task=["style"], metric=["accuracy"], label=[None], value=[0.5], low=[0.4],
+                       high=[0.6], n=[10])  # fmt: skip
+    with pytest.raises(UsageError, match="holds metrics and no tracks, so there is nothing to"):
+        checked([batch], batch.columns)
+    with pytest.raises(UsageError, match="holds findings and no tracks"):
+        checked([], {column.name: column for column in FINDING_COLUMNS})
 
 
 def test_check_from_a_shell(sh: Shell, corpus: Path, tmp_path: Path) -> None:

@@ -238,6 +238,27 @@ def test_a_task_that_one_run_lacks_is_said(noise: np.ndarray) -> None:
         )
 
 
+def test_labels_keep_their_names_in_any_format(noise: np.ndarray) -> None:
+    """A tag in one table alone would be reported as a metric, and yes and no not be found in CSV."""
+    both = [lines(noise, metric="f1", label=name)[0] for name in ("true", "a,b")]
+    other = lines(noise, metric="f1", label="true")[0]
+    found = compared([given("a", both), given("b", [other])], CompareSettings(metric=("f1",)))
+    assert "style.f1[a,b]: not in b, so not compared" in found.notes
+    (batch,) = given("b", [other]).batches
+    batch = batch.without(["label"]).append(Column("label", "boolean"), [True])  # as CSV is read
+    spoken = Given("b", "b.csv", batch.columns, [batch])
+    found = compared([given("a", both), spoken], CompareSettings(metric=("f1",)))
+    assert found.table["label"].tolist() == ["true"]
+
+
+def test_a_log_is_no_run() -> None:
+    """The curves of a training would be taken for metrics that stand twice."""
+    names = ("id", "run", "step", "samples", "epoch", "task", "split", "metric", "value")
+    log = Given("log", "log.parquet", {name: Column(name, "string") for name in names})
+    with pytest.raises(UsageError, match="log.parquet is a log of mt-train: draw it with"):
+        compared([log, log], CompareSettings())
+
+
 def test_names_of_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two files of one name would be one run, or a file with = in its name would not be found."""
     monkeypatch.chdir(tmp_path)

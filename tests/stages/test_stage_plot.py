@@ -160,6 +160,17 @@ def test_one_split_is_drawn_alone(make_batch: Any) -> None:
     assert any("train" in note for note in notes)
 
 
+def test_a_task_without_labels_is_not_what_is_drawn(make_batch: Any) -> None:
+    """One label that no row has would cost the figures of all others."""
+    batch = predictions(make_batch)
+    bare = batch.without(["style"]).append(Column("style", "string"), [None] * 40)
+    _, notes = plotted([given(bare)], PlotSettings())
+    assert any(note.startswith("style: nothing to score") for note in notes)
+    assert "R²" in words(given(bare), kind="scatter")
+    with pytest.raises(UsageError, match="style: nothing to score"):
+        plotted([given(bare)], PlotSettings(task=("style",)))
+
+
 def test_a_leak_is_refused_or_written_into_the_figure(make_batch: Any) -> None:
     """A figure of a leaking split would be believed."""
     batch = predictions(make_batch, split=["train", "test"] * 20)  # artists on both sides

@@ -125,11 +125,27 @@ def test_leaks_that_the_model_was_trained_with_arrive(make_batch: Any) -> None:
     assert "Music of one artist or album stands on both sides" in text
 
 
+def test_a_task_without_labels_is_told_and_the_others_reported(make_batch: Any) -> None:
+    """One label that the test rows lack would cost the whole report, and every figure."""
+    batch = predictions(make_batch, 0.8, mood=[None] * 60)
+    batch = batch.append(Column("mood_pred", "string", "prediction"), ["sad"] * 60)
+    report, notes = reported([given(batch, "m")], ReportSettings(), "1")
+    assert notes == ["m: mood: nothing to score: of 60 rows 0 are labelled, 60 have a prediction "
+                     "and none has both"]  # fmt: skip
+    assert "Mood: nothing to score" in text_of(report)
+    titles = [part.title for s in report.sections for part in s.parts if isinstance(part, Section)]
+    assert titles == ["style"]
+
+
 def test_leak_lines_are_understood() -> None:
     """A leak would be called none, or a clean split a leak."""
     line = "allowed: 3 origins in more than one split; allowed in training: 1 group in two folds"
     assert leak_word(line) == "LEAKS"
     assert len(explanations([line])) == 2
+    # What was allowed stands behind what was looked at, in the report of mt-eval thresholds.
+    assert (
+        leak_word("none found between the parts of split; allowed: fitted on test rows") == "LEAKS"
+    )
     for clean, word in (("none found between the parts of split", "none found"),
                         ("not checked: no two parts of a split here", "not checked"),
                         ("possible: artists may stand on both sides; none found", "possible"),

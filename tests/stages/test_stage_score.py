@@ -16,7 +16,7 @@ from sklearn.metrics import (
 )
 
 from mt_tools.errors import NoRows, UsageError
-from mt_tools.stages.judging import requirements_unmet
+from mt_tools.stages.judging import requirements_unmet, splits_of
 from mt_tools.stages.score import confusions, scored
 from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import Column
@@ -85,6 +85,7 @@ def test_scores_are_those_of_scikit_learn(predicted: Batch) -> None:
 
 def test_one_split_is_scored_alone(predicted: Batch) -> None:
     """--splits test leaves out the rows that trained."""
+    assert splits_of("valid, test,") == ["valid", "test"]
     table, _ = scored([predicted], predicted.columns, ["style"], ["test"], seed=0)
     right = predicted["style"][20:] == predicted["style_pred"][20:]
     assert value(table, "style.accuracy") == pytest.approx(right.mean())
@@ -104,6 +105,30 @@ def test_lines_say_what_was_scored_and_what_leaks(predicted: Batch) -> None:
         UsageError, match="no row of the table has this split; there are test, train"
     ):
         scored([predicted], predicted.columns, ["style"], ["tset"], seed=0)
+
+
+def test_a_score_says_that_it_is_of_rows_that_trained(predicted: Batch) -> None:
+    """A number with the train rows in it would look like one of new music in every later table."""
+    table, notes = scored([predicted], predicted.columns, ["style"], [], seed=0)
+    assert {*table["protocol"]} == {"45 rows of train, test in 9 clusters, bootstrap (BCa, 95 %)"}
+    assert "rows of train are scored too: --splits test leaves them out" in notes
+    parts = ["train" if i < 20 else "test" if i < 40 else None for i in range(50)]
+    some = predicted.without(["split"]).append(Column("split", "string", "reserved"), parts)
+    table, _ = scored([some], some.columns, ["style"], [], seed=0)
+    assert "45 rows of train, test, no split in" in table["protocol"][0]
+
+
+def test_a_task_without_labels_does_not_hide_the_others(predicted: Batch) -> None:
+    """One label that the test rows lack would cost the scores of all, and not even be named."""
+    bare = predicted.without(["style"]).append(Column("style", "string"), [None] * 50)
+    table, notes = scored([bare], bare.columns, [], ["test"], seed=0)
+    assert {*table["task"]} == {"level", "tags"}
+    assert any(note.startswith("style: nothing to score: of 30 rows 0 are") for note in notes)
+    with pytest.raises(UsageError, match="style: nothing to score"):
+        scored([bare], bare.columns, ["style", "level"], ["test"], seed=0)
+    alone = bare.without(["level", "level_pred", "tags", "tags_pred"])
+    with pytest.raises(UsageError, match="style: nothing to score"):
+        scored([alone], alone.columns, [], ["test"], seed=0)
 
 
 def test_a_leaking_split_is_refused_or_told_on_every_line(predicted: Batch) -> None:
@@ -162,6 +187,21 @@ def test_what_cannot_be_scored_is_refused(predicted: Batch, make_batch: Any) -> 
     empty = make_batch(style=[None, None], style_pred=["a", "b"])
     with pytest.raises(UsageError, match="0 are labelled"):
         scored([empty], empty.columns, ["style"], [], seed=0)
+
+
+def test_labels_of_another_kind_are_told(predicted: Batch) -> None:
+    """Words where the model gives numbers would end in a traceback."""
+    words = predicted.without(["level", "level_pred"])
+    words = words.append(Column("level", "string"), ["high"] * 50)
+    of_model = Column("level_pred", "number", "prediction", {"kind": "regression"})
+    words = words.append(of_model, predicted["level_pred"])
+    table, notes = scored([words], words.columns, [], ["test"], seed=0)
+    assert "level" not in table["task"]
+    assert "level: level is a string column, regression needs number: say another kind, such as " \
+        "--task level:multiclass, or convert the column" in notes  # fmt: skip
+    for asked, needed in (("style:regression", "number"), ("level:multilabel", "strings")):
+        with pytest.raises(UsageError, match=f"needs {needed}: say another kind"):
+            scored([predicted], predicted.columns, [asked], ["test"], seed=0)
 
 
 def test_requirements(predicted: Batch) -> None:

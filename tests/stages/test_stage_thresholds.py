@@ -239,6 +239,22 @@ def test_the_report_is_of_rows_that_were_not_fitted_on(make_batch: Any, planted:
     assert report["low"][first] < report["value"][first] < report["high"][first]
 
 
+def test_intervals_of_few_rows_stay_in_range(planted: Planted) -> None:
+    """An accuracy of up to 1.4, and rows that are all right with no doubt left, would be reported."""
+    few = planted.predicted.take(range(200, 216))  # four artists
+    table, _, _ = fit_it(few, planted.model, calibrate="temperature")
+    low, high, metric = table["low"], table["high"], table["metric"]
+    known = np.isfinite(low)
+    assert known.any()
+    assert (low[known] >= 0).all()
+    shares = known & ~np.isin(metric.astype(str), ["log_loss", "log_loss_before"])
+    assert (high[shares] <= 1).all()
+    sure = known & (table["value"] == 1) & (metric != "coverage")
+    assert (low[sure] < 1).all()
+    whole = known & (metric == "coverage")
+    assert (low[whole] == 1).all()  # no class is left open: that is certain
+
+
 def test_artists_are_judged_by_others(make_batch: Any, planted: Planted) -> None:
     """A curve that has seen an artist's other tracks would look better than on new artists.
 

@@ -95,6 +95,7 @@ def test_ordered_classes_stay_probabilities() -> None:
     crossing = [[[0.0, 1.0], [0.0, 0.5]], straight, [[0.0, 1.0], [0.6, 1.0]]]
     got = calibrated(task("ordinal", {"method": "isotonic", "knots": crossing}), given)
     assert (got >= 0).all()
+    assert not np.signbit(got).any()  # -0.0 would be written as such
     np.testing.assert_allclose(got.sum(axis=1), 1.0, atol=1e-6)
     # The first curve bounds the others, and P(y > 0) is what it says.
     np.testing.assert_allclose(1 - got[:, 0], asked[:, 0] / 2, atol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from mt_tools.commands.app import Inputs, declare, execute, make_app
@@ -59,12 +60,13 @@ def score(
     from mt_tools.commands.inputs import open_inputs
     from mt_tools.commands.run import Run, regular_inputs
     from mt_tools.report.terminal import MetricsView
-    from mt_tools.stages.judging import requirements_unmet
+    from mt_tools.stages.judging import requirements_unmet, splits_of
     from mt_tools.stages.score import confusions, scored
 
+    _understood(settings.require)
     with Run("mt-eval score", run) as this:
         source = open_inputs(inputs, given, audio=False)
-        parts = [part for part in settings.splits.split(",") if part]
+        parts = splits_of(settings.splits)
         batches = list(this.read(source, given))
         steps = lambda: this.step(result_settings(settings), regular_inputs(inputs))  # noqa: E731
         out = this.output(target, steps, terminal=MetricsView, ends_chain=True)
@@ -122,6 +124,7 @@ def probe(
     from mt_tools.stages.judging import requirements_unmet
     from mt_tools.stages.probe import probed
 
+    _understood(settings.require)
     with Run("mt-eval probe", run) as this:
         source = open_inputs(inputs, given, audio=False)
         steps = lambda: this.step(  # noqa: E731
@@ -221,6 +224,7 @@ def compare(
         raise UsageError("--design fits one model to all runs: leave out --against and --plot")
     if settings.plot:
         check_ending(settings.plot)
+        _writable(settings.plot)
     with Run("mt-eval compare", run) as this:
         typed = [*(inputs or ["-"]), *([settings.against] if settings.against else [])]
         tables = []
@@ -363,6 +367,8 @@ def thresholds(
         raise UsageError("--model (missing): name the model that made the predictions")
     if settings.output and not settings.output.endswith(".safetensors"):
         raise UsageError(f"-o {settings.output}: a model is written, to a .safetensors file")
+    _writable(settings.output)
+    _understood(settings.require)
     with Run("mt-eval thresholds", run) as this:
         source = open_inputs(inputs, given, audio=False)
         model = resolve(settings.model)
@@ -485,6 +491,7 @@ def plot(inputs: list[str], settings: PlotSettings, given: InputSettings, run: R
     if not settings.output:
         raise UsageError("-o (missing): name the picture, such as -o curves.svg")
     check_ending(settings.output)
+    _writable(settings.output)
     with Run("mt-eval plot", run) as this:
         figure, notes = plotted(_opened(this, inputs, given, settings.kind), settings)
         save(figure, settings.output)
@@ -527,6 +534,7 @@ def report(
     if not settings.output:
         raise UsageError("-o (missing): name the report, such as -o report.html")
     check_page(settings.output)
+    _writable(settings.output)
     with Run("mt-eval report", run) as this:
         made, notes = reported(_opened(this, inputs, given), settings, version("mt-tools"))
         write_page(made, settings.output)
@@ -552,6 +560,22 @@ def _opened(this: Run, inputs: list[str], given: InputSettings, kind: str = "") 
         rows = this.read(source, given)
         found.append(Given(name, path or "stdin", source.columns, rows, steps=source.provenance))
     return found
+
+
+def _writable(*paths: str) -> None:
+    """Raise `UsageError` for a file that cannot be written, before there is work to lose."""
+    from mt_tools.tables.sink import to_file
+
+    for path in filter(None, paths):
+        to_file(path, "jsonl")  # of any format: only its place is looked at
+
+
+def _understood(required: Sequence[str]) -> None:
+    """Raise `UsageError` for a requirement that says nothing, before hours of work."""
+    from mt_tools.evaluate.require import parse
+
+    for text in required:
+        parse(text)
 
 
 def _described(step: dict[str, object]) -> str:

@@ -44,7 +44,6 @@ DRAWS = 50_000
 """Draws of the Bayesian signed-rank test: its chances are good to about 0.002."""
 PRIOR = 0.5
 """Weight of the prior's one observation of no difference (Benavoli et al. 2017, section 4.2)."""
-_Z = 1.959963984540054  # the normal quantile of an interval of 95 %
 
 
 class Chances(NamedTuple):
@@ -91,7 +90,7 @@ def resampled_t(differences: Floats, test_share: float, rope: float) -> Differen
     if np.ptp(values) == 0:
         mean = float(values[0])  # the mean of equal numbers may be off by rounding
         said = _join(interval.reason, "the same difference in every split")
-        return _certain(mean, rope, said)
+        return _certain(mean, rope, said, df)
     p = float(2 * stdtr(df, -abs(mean) / scale))
     below, above = (float(stdtr(df, (-rope + side * mean) / scale)) for side in (-1, 1))
     return Difference(mean, interval.low, interval.high, p, _chances(below, above), interval.reason)
@@ -144,7 +143,7 @@ def paired(
 
     rng = np.random.default_rng(seed)
     observed = [judge.measure(kept) for judge in judges]
-    intervals, how = clustered(
+    intervals, how, df = clustered(
         differences(observed),
         lambda rows: differences([judge.measure(kept[rows]) for judge in judges]),
         lambda rows: differences([judge.resample(kept[rows]) for judge in judges]),
@@ -159,7 +158,8 @@ def paired(
         of_pair = {}
         for name in mine:
             first, second = numbers[a][name], numbers[b][name]
-            of_pair[name] = Paired(first, second, from_interval(second - first, next(ends), rope))
+            difference = from_interval(second - first, next(ends), rope, df)
+            of_pair[name] = Paired(first, second, difference)
         result.append(of_pair)
     return result, len(kept), f"paired {how}"
 
@@ -187,32 +187,35 @@ def _of_label(name: str, place: int, found: Judgement) -> float:
     return float(found[1][name][place])
 
 
-def from_interval(value: float, interval: Interval, rope: float) -> Difference:
+def from_interval(value: float, interval: Interval, rope: float, df: float = np.inf) -> Difference:
     """Return the difference whose 95 % interval is known.
 
-    Each side of the interval is taken for 1.96 standard errors of a normal distribution on that
-    side (Altman and Bland, "How to obtain the P value from a confidence interval", 2011). So p is
-    below 0.05 where the interval leaves out zero and only there, and it can be far smaller than the
-    draws of a bootstrap resolve, which a correction for many comparisons needs.
+    Each side of the interval is taken for that of a Student distribution of `df` degrees of
+    freedom, whose quantile the interval was made with; for infinitely many, 1.96 standard errors of
+    a normal one (Altman and Bland, "How to obtain the P value from a confidence interval", 2011).
+    So p is below 0.05 where the interval leaves out zero and only there, and it can be far smaller
+    than the draws of a bootstrap resolve, which a correction for many comparisons needs. Of an
+    interval without width p is what so many equal differences can show: see `_certain`.
     """
-    from scipy.special import ndtr
+    from scipy.special import stdtr, stdtrit
 
     low, high, reason = interval
     if not (np.isfinite(low) and np.isfinite(high) and np.isfinite(value)):
         return Difference(value, low, high, float("nan"), UNKNOWN, reason)
     if low == high:
-        return _certain(value, rope, reason)
+        return _certain(value, rope, reason, df)
     # A BCa interval of a very biased statistic may leave out the value itself.
     centre = value if low <= value <= high else (low + high) / 2
-    sides = (centre - low) / _Z, (high - centre) / _Z
+    quantile = float(stdtrit(df, (1 + CONFIDENCE) / 2))
+    sides = (centre - low) / quantile, (high - centre) / quantile
 
     def share_below(point: float) -> float:
         scale = sides[0] if point < centre else sides[1]
-        return float(ndtr((point - centre) / scale)) if scale else float(point >= centre)
+        return float(stdtr(df, (point - centre) / scale)) if scale else float(point >= centre)
 
     def share_above(point: float) -> float:
         scale = sides[1] if point > centre else sides[0]
-        return float(ndtr((centre - point) / scale)) if scale else float(point <= centre)
+        return float(stdtr(df, (centre - point) / scale)) if scale else float(point <= centre)
 
     p = min(1.0, 2 * min(share_below(0.0), share_above(0.0)))
     chances = _chances(share_below(-rope), share_above(rope))
@@ -347,10 +350,14 @@ def ranking(runs: Sequence[str], values: NDArray[Any]) -> Ranking:
     return Ranking(names, ordered.tolist(), tasks, statistic, p, distance, cliques)
 
 
-def _certain(value: float, rope: float, reason: str) -> Difference:
-    """Return a difference that the data do not let vary."""
+def _certain(value: float, rope: float, reason: str, df: float) -> Difference:
+    """Return a difference that the data do not let vary.
+
+    Of df + 1 equal differences all have the sign of the first with a chance of 2^-df: two splits of
+    ten tracks each differ by the same often enough.
+    """
     chances = _chances(float(value < -rope), float(value > rope))
-    return Difference(value, value, value, 1.0 if value == 0 else 0.0, chances, reason)
+    return Difference(value, value, value, 1.0 if value == 0 else 2.0**-df, chances, reason)
 
 
 def _chances(below: float, above: float) -> Chances:

@@ -25,6 +25,10 @@ DRAWS = 1000
 # Beyond this many clusters the jackknife leaves out blocks: the acceleration it estimates is the
 # same, and the cost stays bounded.
 JACKKNIFE_BLOCKS = 200
+FEW = 100
+"""Clusters below which an interval is at least that of the jackknife: resamples never go beyond the
+most extreme of so few. BCa intervals of three hold the true mean in three of four cases, those of
+forty a correlation in nine of ten."""
 GROUPS = 50
 RESAMPLED = 500_000
 """Rows x labels up to which rows are resampled: seconds, not minutes, on one core."""
@@ -41,6 +45,27 @@ class Interval(NamedTuple):
 def no_interval(reason: str) -> Interval:
     """Return the interval that does not exist, because of `reason`."""
     return Interval(float("nan"), float("nan"), reason)
+
+
+def in_range(
+    value: float, interval: Interval, bounds: tuple[float, float], clusters: int
+) -> Interval:
+    """Return the interval within the values that a metric can take: `bounds`.
+
+    Where a metric is as good, or as bad, as can be, so is every resample of it: an interval of no
+    width, as if three right answers made a model perfect. The other end is then that of Clopper and
+    Pearson (1934) for a share of 0 or 1 of `clusters` independent ones, `1 - 0.025^(1 / clusters)`
+    of the range away. That is exact for what one row in each says by yes or no; of other metrics it
+    is the order of magnitude.
+    """
+    low, high, reason = interval
+    least, most = bounds
+    if low == high == value and value in bounds and np.isfinite(bounds).all() and clusters > 0:
+        away = (most - least) * (1 - ((1 - CONFIDENCE) / 2) ** (1 / clusters))
+        low, high = (least, least + away) if value == least else (most - away, most)
+        return Interval(low, high, f"no spread: the interval is that of {clusters} all alike")
+    # Comparisons with NaN are false, which leaves it as it is.
+    return Interval(least if low < least else low, most if high > most else high, reason)
 
 
 def bootstrap(
@@ -88,18 +113,21 @@ def clustered(
     width: int,
     rng: np.random.Generator,
     draws: int = DRAWS,
-) -> tuple[list[Interval], str]:
-    """Return intervals of statistics of the same rows, and in words how they came about.
+) -> tuple[list[Interval], str, int]:
+    """Return intervals of statistics of the same rows, how they came about, and their freedom.
 
     `observed`: [m] the statistics of all rows; `measure`: from row indices to the statistics of
     those rows alone; `resample`: the same for as many rows as there are, with repetitions, in less
     time; `clusters`: [n]; `width`: what a row costs to measure, in labels. Tables of up to
-    `RESAMPLED` rows x labels are resampled, others dealt into random groups.
+    `RESAMPLED` rows x labels are resampled, others dealt into random groups. The last are the
+    degrees of freedom of the Student quantile that the intervals were made with.
     """
+    count = len(np.unique(clusters))
     if len(clusters) * width <= RESAMPLED:
-        return bootstrap(resample, clusters, rng=rng, draws=draws), "bootstrap (BCa, 95 %)"
+        found = bootstrap(resample, clusters, rng=rng, draws=draws)
+        return found, "bootstrap (BCa, 95 %)", count - 1
     found = random_groups(observed, measure, clusters, rng=rng)
-    return found, f"{GROUPS} random groups (t, 95 %)"
+    return found, f"{GROUPS} random groups (t, 95 %)", min(GROUPS, count) - 1
 
 
 def random_groups(
@@ -171,7 +199,8 @@ def _bca(
     z0 comes from the share of replicates below the observed value (ties count half), a from the
     skewness of the jackknife values. Resamples of few clusters vary too little: instead of the
     normal quantile stands Student's, times sqrt(n / (n - 1)) for n clusters (T. Hesterberg, "What
-    teachers should know about the bootstrap", The American Statistician 2015, section 4.4).
+    teachers should know about the bootstrap", The American Statistician 2015, section 4.4). Of
+    fewer than `FEW` the interval is no narrower than Student's with the jackknife's standard error.
     """
     from scipy.special import ndtr, ndtri, stdtrit
 
@@ -197,6 +226,10 @@ def _bca(
     z = bias + quantile * np.array([-1.0, 1.0])
     levels = ndtr(bias + z / (1 - acceleration * z))
     low, high = np.quantile(replicates, levels)
+    if clusters < FEW and len(jackknife) == clusters:
+        error = ((clusters - 1) / clusters * np.square(influence).sum()) ** 0.5
+        half = stdtrit(clusters - 1, (1 + confidence) / 2) * error
+        low, high = min(low, observed - half), max(high, observed + half)
     return Interval(float(low), float(high), reason)
 
 

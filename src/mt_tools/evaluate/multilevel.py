@@ -44,7 +44,7 @@ class Effect(NamedTuple):
     or `pair`, the deviation of one of them; `source`, a component of variance, as a standard
     deviation. `name`: of the task, strategy or pair, or of the source, `residual` for the noise;
     for `sd` what varies. `term`: `intercept` or `sources` (a source more). `low`, `high`: 95 %
-    interval, NaN for deviations of the model. `p`: of a fixed effect by Wald, of `sd` by the
+    interval, NaN for deviations of the model. `p`: of a fixed effect by Student's t, of `sd` by the
     likelihood ratio against the model without it.
     """
 
@@ -122,10 +122,10 @@ def effects(
     fit = _fit(y, fixed, terms)
     found: list[Effect] = []
     both = ("intercept", "sources")
-    for name, value, error in zip(both, fit.fixed, fit.fixed_error, strict=True):
-        found.append(
-            Effect("fixed", "", name, float(value), *_ends(value, error), _wald(value, error))
-        )
+    freedom = _freedom(fixed, terms, fit)
+    for name, value, error, df in zip(both, fit.fixed, fit.fixed_error, freedom, strict=True):
+        low, high, p = _student(float(value), float(error), float(df))
+        found.append(Effect("fixed", "", name, float(value), low, high, p))
     for place, term in enumerate(terms):
         rest = _fit(y, fixed, terms[:place] + terms[place + 1 :])
         p = _boundary(2 * (fit.likelihood - rest.likelihood))
@@ -229,10 +229,35 @@ def _ends(value: float, error: float) -> tuple[float, float]:
     return float(value - _Z * error), float(value + _Z * error)
 
 
-def _wald(value: float, error: float) -> float:
-    from scipy.special import ndtr
+def _student(value: float, error: float, df: float) -> tuple[float, float, float]:
+    """Return the 95 % interval of a fixed effect, and the p-value of its being zero."""
+    from scipy.special import stdtr, stdtrit
 
-    return float(2 * ndtr(-abs(value) / error)) if error else float("nan")
+    half = float(stdtrit(df, 0.975)) * error
+    p = float(2 * stdtr(df, -abs(value) / error)) if error else float("nan")
+    return value - half, value + half, p
+
+
+def _freedom(fixed: Floats, terms: Sequence[_Term], fit: _Fit) -> Floats:
+    """Return the degrees of freedom of each fixed effect, after Satterthwaite (1946).
+
+    An effect that differs from task to task is known by as many numbers as there are tasks, however
+    many runs each has. Its variance is the sum of what each component adds to it, a component of k
+    levels having k - 1 degrees of freedom: these add up to total^2 / sum(part^2 / freedom).
+    """
+    n, p = fixed.shape
+    covariance = fit.residual**2 * np.eye(n)
+    for term, sd in zip(terms, fit.sd, strict=True):
+        covariance += sd**2 * (term.matrix @ term.matrix.T)
+    weighted = np.linalg.solve(covariance, fixed)
+    linear = np.linalg.solve(fixed.T @ weighted, weighted.T)  # what of each value is in an effect
+    parts = [fit.residual**2 * np.square(linear).sum(axis=1)]
+    freedom = [n - p]
+    for term, sd in zip(terms, fit.sd, strict=True):
+        parts.append(sd**2 * np.square(linear @ term.matrix).sum(axis=1))
+        freedom.append(term.matrix.shape[1] - 1)
+    squares = np.square(parts) / np.array(freedom)[:, None]
+    return np.asarray(np.sum(parts, axis=0) ** 2 / squares.sum(axis=0))
 
 
 def _boundary(ratio: float) -> float:

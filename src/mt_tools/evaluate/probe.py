@@ -51,7 +51,7 @@ from mt_tools.evaluate.probes import (
     chosen_of,
     model_of,
 )
-from mt_tools.evaluate.score import present
+from mt_tools.evaluate.score import present, single_classes
 from mt_tools.evaluate.settings import ProbeSettings
 from mt_tools.metrics import Score
 from mt_tools.tasks.labels import is_distribution
@@ -152,10 +152,12 @@ class Probing:
         notes += [f"chosen {mark}".strip() + f": {told}" for mark, told in choices.items()]
         interval = ", bootstrap (BCa, 95 %)" if len(self) == 1 else ""
         notes += shortages(outcomes)
+        tested = self.known.at(np.unique(np.concatenate([test for _, test in self.plan.pairs])))
+        clusters = int(splits.units(tested.origins, tested.groups).max()) + 1
         return ProbeResult(
             kind=kind,
             metrics={
-                name: summary(name, outcomes, self.plan.test_share)
+                name: summary(name, outcomes, self.plan.test_share, clusters)
                 for name in dict.fromkeys(name for outcome in outcomes for name in outcome.scores)
             },
             n=len(self.known.rows),
@@ -223,16 +225,8 @@ class Probing:
                 of_tags = metrics.multilabel_measure(truth, values)
                 return lambda rows: of_tags(counted(rows))[0]
             case "ordinal":
-                size = len(self.target.names)
-                if chances is not None:  # classes that the train part lacks have none
-                    chances, some = np.zeros((len(test), size)), chances
-                    chances[:, list(classes)] = some
-                return lambda rows: metrics.ordinal(
-                    truth[every if rows is None else rows],
-                    values[every if rows is None else rows],
-                    None if chances is None else chances[every if rows is None else rows],
-                    size,
-                )
+                of_steps = metrics.ordinal_measure(truth, values, chances, classes)
+                return lambda rows: of_steps(counted(rows))
         of_kind = metrics.regression if self.target.kind == "regression" else metrics.distribution
         return lambda rows: of_kind(
             truth[every if rows is None else rows], values[every if rows is None else rows]
@@ -309,6 +303,8 @@ def prepare(
             f"got vectors of shape {x.shape} for {len(y)} labels of {task}, expected "
             "[rows, dimensions]: pool features to one vector a row with mt-embed first"
         )
+    if kind == "multiclass":
+        y = single_classes(y)
     model_of(settings, kind, task)
     candidates(settings, kind, x.shape[1])
     labelled, usable = present(y), np.isfinite(x).all(axis=1)
@@ -335,7 +331,7 @@ def prepare(
         rows,
         names,
         None if groups is None else np.asarray(groups, object)[rows],
-        rows if origins is None else np.asarray(origins, object)[rows],
+        rows if origins is None else _own(origins)[rows],
     )
     if pairs is None:
         plan = probe_splits.drawn(known, settings)
@@ -354,6 +350,14 @@ def prepare(
         unusable=int((labelled & ~usable & asked).sum()),
         notes=notes + target_notes(y[rows], kind, settings),
     )
+
+
+def _own(origins: splits.Column) -> Array:
+    """Return origins [n] in which each missing one is its own, which no name can equal."""
+    own = np.array(origins, object)
+    missing = np.flatnonzero(~present(own))
+    own[missing] = [f"\0{row}" for row in missing]
+    return own
 
 
 def run(

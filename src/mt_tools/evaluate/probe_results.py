@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mt_tools import metrics
-from mt_tools.evaluate.intervals import Interval, corrected_resampled_t
+from mt_tools.evaluate.intervals import Interval, corrected_resampled_t, in_range
 from mt_tools.metrics import Score
 
 
@@ -90,8 +90,11 @@ class ProbeResult:
     notes: list[str] = field(default_factory=list)
 
 
-def summary(name: str, outcomes: Sequence[Outcome], test_share: float) -> Summary:
-    """Summarise one metric over the splits; splits where it is undefined are left out, and said."""
+def summary(name: str, outcomes: Sequence[Outcome], test_share: float, clusters: int) -> Summary:
+    """Summarise one metric over the splits; splits where it is undefined are left out, and said.
+
+    `clusters` are the artists, or tracks, that are tested in all.
+    """
     missing = metrics.undefined("too few classes in the train part")
     scores = [outcome.scores.get(name, missing) for outcome in outcomes]
     values = np.array([value for value, _ in scores])
@@ -100,14 +103,16 @@ def summary(name: str, outcomes: Sequence[Outcome], test_share: float) -> Summar
         interval = outcomes[0].ends[name]
     else:
         interval = corrected_resampled_t(values, test_share)
+    value = float(defined.mean()) if len(defined) else float("nan")
     # Student's interval knows no bounds, an accuracy does.
-    least, most = metrics.RANGES[name.partition("@")[0]]
+    bounds = metrics.RANGES[name.partition("@")[0]]
+    interval = in_range(value, interval, bounds, clusters)
     reasons = [interval.reason, *(reason for _, reason in scores)]
     return Summary(
-        value=float(defined.mean()) if len(defined) else float("nan"),
+        value=value,
         sd=float(defined.std(ddof=1)) if len(defined) > 1 else float("nan"),
-        low=max(interval.low, least),
-        high=min(interval.high, most),
+        low=interval.low,
+        high=interval.high,
         values=values.tolist(),
         reasons=[reason for _, reason in scores],
         reason="; ".join(dict.fromkeys(filter(None, reasons))),

@@ -96,12 +96,12 @@ def drawn(known: Labelled, settings: ProbeSettings) -> Plan:
         found = splits.repeats(
             known.origins, settings.repeats, settings.test, groups, known.names, seed=settings.seed
         )
-        share, said = settings.test, f"{settings.repeats} repeats of {settings.test:g} tested"
+        said = f"{settings.repeats} repeats of {settings.test:g} tested"
     else:
         k = settings.folds or DEFAULT_FOLDS
         fold = splits.folds(known.origins, k, groups, known.names, seed=settings.seed)
         found = splits.fold_pairs(fold)
-        share, said = 1 / k, f"{k} folds"
+        said = f"{k} folds"
         if known.names is not None:
             thin = splits.thin_labels(known.origins, groups, known.names, k)
             if thin:
@@ -112,7 +112,7 @@ def drawn(known: Labelled, settings: ProbeSettings) -> Plan:
                 )
     pairs = [(known.rows[train], known.rows[test]) for train, test in found]
     protocol = ", ".join([said, *how, f"splits {digest(known, pairs)}"])
-    return Plan(pairs, share, grouped, protocol, notes)
+    return Plan(pairs, _tested_share(pairs), grouped, protocol, notes)
 
 
 def given(known: Labelled, pairs: Sequence[Pair], name: str, valid: Rows | None = None) -> Plan:
@@ -127,19 +127,23 @@ def given(known: Labelled, pairs: Sequence[Pair], name: str, valid: Rows | None 
         both = known.at(train).groups, known.at(test).groups
         if both[0] is not None and both[1] is not None:
             grouped &= not {*both[0]} & {*both[1]} - {None}
-    share = float(np.mean([len(test) / (len(train) + len(test)) for train, test in mine]))
     if len(mine) > 1:
         said = f"{len(mine)} given {name}s"
     else:
         said = f"given {name} of {len(mine[0][0])} train and {len(mine[0][1])} test rows"
     return Plan(
         mine,
-        share,
+        _tested_share(mine),
         grouped,
         ", ".join([said, *["grouped"] * grouped, f"splits {digest(known, mine)}"]),
         [] if grouped else [UNGROUPED],
         None if valid is None else np.intersect1d(valid, known.rows),
     )
+
+
+def _tested_share(pairs: Sequence[Pair]) -> float:
+    """Return the mean share of rows tested: few large groups make it another than was asked for."""
+    return float(np.mean([len(test) / (len(train) + len(test)) for train, test in pairs]))
 
 
 def digest(known: Labelled, pairs: Sequence[Pair]) -> str:
@@ -161,31 +165,35 @@ def few(
     Of numbers and distributions, so many in all. An example is an origin with all its rows. Larger
     counts contain the smaller ones. A tag's count takes in the examples that were drawn for other
     tags. Returns for each count the rows, sorted, and the classes that have fewer examples, with
-    their numbers (numbers and distributions are the class `rows`).
+    their numbers, 0 for one that the train part lacks (numbers and distributions are the class
+    `rows`).
     """
+    if not counts:
+        return {}
     mine = known.at(train)
     names = mine.names if mine.names is not None else np.full(len(train), "rows", object)
     examples: dict[str, tuple[list[int], set[str]]] = {}
     for row, origin, labels in zip(train.tolist(), mine.origins, names, strict=True):
         rows, found = examples.setdefault(str(origin), ([], set()))
         rows.append(row)
-        found.update([str(labels)] if isinstance(labels, str) else map(str, labels))
+        found.update(_labels(labels))
 
     def place(origin: str) -> bytes:
         text = f"{seed}\0{purpose}\0{origin}".encode("utf-8", "surrogatepass")
         return hashlib.blake2b(text, digest_size=16).digest()
 
-    waiting: dict[str, list[str]] = {}
+    every = ["rows"] if known.names is None else known.names
+    waiting: dict[str, list[str]] = {label: [] for labels in every for label in _labels(labels)}
     for origin in sorted(examples, key=place, reverse=True):
         for label in examples[origin][1]:
-            waiting.setdefault(label, []).append(origin)
+            waiting[label].append(origin)
     have = {label: len(origins) for label, origins in waiting.items()}
     rarest_first = sorted(waiting, key=lambda label: (have[label], label))
 
     chosen: dict[str, None] = {}
     held: Counter[str] = Counter()
     drawn_rows = {}
-    for count in range(1, max(counts, default=0) + 1):
+    for count in range(1, max(counts) + 1):
         for label in rarest_first:
             while held[label] < count and waiting[label]:
                 origin = waiting[label].pop()
@@ -197,6 +205,10 @@ def few(
             short = {label: have[label] for label in rarest_first if have[label] < count}
             drawn_rows[count] = (rows_.astype(np.int64), short)
     return drawn_rows
+
+
+def _labels(labels: Any) -> list[str]:
+    return [labels] if isinstance(labels, str) else [str(label) for label in labels]
 
 
 def inner(known: Labelled, train: Rows, grouped: bool, seed: int) -> list[Pair]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from mt_tools import metrics
 from mt_tools.errors import UsageError
-from mt_tools.evaluate.intervals import DRAWS, Interval, clustered
+from mt_tools.evaluate.intervals import DRAWS, Interval, clustered, in_range
 from mt_tools.metrics import Score
 from mt_tools.tasks.labels import class_name, is_distribution
 
@@ -91,6 +91,8 @@ def score(
             f"got scores of shape {np.shape(scores)}, expected {(len(truth), len(vocabulary))}: "
             "one for each row and each label of the model's vocabulary"
         )
+    if kind == "multiclass":
+        truth = single_classes(truth)
     labelled = present(truth)
     predicted = np.ones(len(truth), bool) if predictions is None else present(predictions)
     if scores is not None:
@@ -112,7 +114,8 @@ def score(
     overall, each = judge.measure(np.flatnonzero(judge.kept))
     found, how = _intervals(judge, (overall, each), cluster[rows], seed, draws)
     entries = iter(found)
-    metrics_ = {name: _entry(name, *value, next(entries)) for name, value in overall.items()}
+    units = len(np.unique(cluster[rows]))
+    metrics_ = {name: _entry(name, *value, next(entries), units) for name, value in overall.items()}
     labels: dict[str, dict[str, Any]] = {
         label: {"support": int(count)}
         for label, count in zip(judge.labels, judge.support, strict=True)
@@ -121,13 +124,14 @@ def score(
         why = metrics.WHY_UNDEFINED[name]
         for label, value in zip(labels, values.tolist(), strict=True):
             reason = why if np.isnan(value) else ""
-            labels[label][name] = _entry(name, value, reason, next(entries))
+            most = min(units, labels[label]["support"])
+            labels[label][name] = _entry(name, value, reason, next(entries), most)
     return {
         "kind": kind,
         "n": len(rows),
         "unlabelled": int((~labelled).sum()),
         "unpredicted": int((labelled & ~predicted).sum()),
-        "clusters": len(np.unique(cluster[rows])),
+        "clusters": units,
         "interval": how,
         "metrics": metrics_,
         "notes": [],
@@ -147,7 +151,7 @@ def _intervals(
         overall, each = judgement
         return np.concatenate([[value for value, _ in overall.values()], *each.values()])
 
-    return clustered(
+    intervals, how, _ = clustered(
         values_of(observed),
         lambda rows: values_of(judge.measure(places[rows])),
         lambda rows: values_of(judge.resample(places[rows])),
@@ -156,13 +160,15 @@ def _intervals(
         rng=rng,
         draws=draws,
     )
+    return intervals, how
 
 
-def _entry(name: str, value: float, reason: str, interval: Interval) -> dict[str, Any]:
+def _entry(
+    name: str, value: float, reason: str, interval: Interval, clusters: int
+) -> dict[str, Any]:
     """Return a metric with its interval, which does not leave the values that it can take."""
-    least, most = metrics.RANGES[name]
-    low, high = np.clip(interval[:2], least, most).tolist()
-    return {"value": value, "low": low, "high": high, "reason": reason or interval.reason}
+    low, high, why = in_range(value, interval, metrics.RANGES[name], clusters)
+    return {"value": value, "low": low, "high": high, "reason": reason or why}
 
 
 def present(labels: Array) -> NDArray[np.bool_]:
@@ -171,6 +177,20 @@ def present(labels: Array) -> NDArray[np.bool_]:
         finite = np.isfinite(labels)
         return np.logical_and.reduce(finite, axis=tuple(range(1, finite.ndim)))
     return np.array([label is not None and label == label for label in labels], bool)
+
+
+def single_classes(labels: Array) -> Array:
+    """Return class labels [n] in which a list of one class is that class, any other list none.
+
+    So `tasks.kinds.encode` learns them. Where no list has one class they stay, to be refused.
+    """
+    lists = [row for row, label in enumerate(labels) if isinstance(label, list)]
+    if not any(len(labels[row]) == 1 for row in lists):
+        return labels
+    single = labels.copy()
+    for row in lists:
+        single[row] = labels[row][0] if len(labels[row]) == 1 else None
+    return single
 
 
 def class_names(labels: Array) -> Array:
@@ -311,8 +331,10 @@ def _ordinal(
             f"({', '.join(classes[:5])})"
         )
     true, chosen = (np.array([place.get(name, -1) for name in column]) for column in names)
-    pairs, size = true * len(classes) + chosen, len(classes)
+    # Rows that have no place count nowhere.
+    pairs, size = np.where(known, true * len(classes) + chosen, 0), len(classes)
     matrix = metrics.count_pairs(pairs[known], size)
+    once = metrics.ordinal_measure(true, chosen, scores, range(size))
     strangers = sorted({name for name in names[0] if name not in place})
     left = int((~known).sum())
     notes = [
@@ -322,11 +344,15 @@ def _ordinal(
 
     def measure(rows: Rows) -> Judgement:
         chances = None if scores is None else scores[rows]
-        overall = metrics.ordinal(true[rows], chosen[rows], chances, size)
+        overall = metrics.ordinal(true[rows], chosen[rows], chances, range(size))
         return overall, _of_classes(metrics.count_pairs(pairs[rows], size))
 
+    def resample(rows: Rows) -> Judgement:
+        counts = np.bincount(rows, minlength=len(true))
+        return once(counts), _of_classes(metrics.count_pairs(pairs, size, counts))
+
     return Judge(
-        measure, measure, known, 4, classes, matrix.sum(axis=1).tolist(),
+        measure, resample, known, 4, classes, matrix.sum(axis=1).tolist(),
         {"notes": notes * bool(left), "classes": classes, "confusion": matrix.tolist()},
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ counts by the lower end of its one-sided interval of C. Clopper and E. Pearson, 
 above a high cut being right shows a precision of 1 and promises hardly more than 0.5. At the level
 of 0.5 the true value lies above the end as often as below, and with many rows the end is the
 observed share; on new tracks the mean precision is then the one that was asked for (a test draws
-them), and at 0.95 that of nearly every tag is above it.
+them), and at 0.95 hardly one tag in twenty gets a threshold that falls short of it.
 
 Conventions: a tag applies when its score is at or above its threshold; None is never. Scores lie in
 [0, 1].

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mt_tools.metrics.numbers import mae, quadratic_kappa
+from mt_tools.metrics.numbers import quadratic_kappa
 from mt_tools.metrics.scores import AVERAGES, Array, Counts, Floats, Score, mean, ratio, undefined
 
 TOPS = (3, 5)
@@ -161,7 +161,8 @@ class _Chances:
         self.why = ""
         totals = probabilities.sum(axis=1)
         if len(totals) and not np.allclose(totals, 1.0, atol=1e-3):
-            self.why = f"scores are not probabilities: a row sums to {totals.max():.3g}"
+            furthest = totals[np.abs(totals - 1.0).argmax()]
+            self.why = f"scores are not probabilities: a row sums to {furthest:.3g}"
         place = {label: index for index, label in enumerate(classes)}
         present, inverse = np.unique(truth, return_inverse=True)
         codes = np.array([place.get(label, -1) for label in present.tolist()], int)[inverse]
@@ -257,18 +258,45 @@ def multiclass_measure(
 
 
 def ordinal(
-    truth: Array, predicted: Array, probabilities: Array | None = None, classes: int = 0
+    truth: Array,
+    predicted: Array,
+    probabilities: Array | None = None,
+    classes: Sequence[int] = (),
 ) -> dict[str, Score]:
     """Return every ordinal metric by name; `log_loss` only where probabilities are given.
 
     `truth`, `predicted`: places of the classes in their order, whole numbers [n]; `probabilities`:
-    [n, classes]. `mae` is in steps.
+    [n, k] of the places `classes`. `mae` is in steps.
     """
-    scores = {
-        "accuracy": accuracy(truth, predicted),
-        "mae": mae(truth, predicted),
-        "quadratic_kappa": quadratic_kappa(truth, predicted),
-    }
+    return ordinal_measure(truth, predicted, probabilities, classes)(None)
+
+
+def ordinal_measure(
+    truth: Array,
+    predicted: Array,
+    probabilities: Array | None = None,
+    classes: Sequence[int] = (),
+) -> Measure:
+    """Return a function from how often each row counts [n] (None: once) to every metric.
+
+    Inputs as for `ordinal`. What depends on a row alone is computed once, for resampling.
+    """
+    truth, predicted = np.asarray(truth), np.asarray(predicted)
+    validate_multiclass(truth, predicted)
+    steps = np.abs(truth - predicted).astype(np.float64)
+    right = (steps == 0).astype(np.float64)
+    chances = None
     if probabilities is not None:
-        scores["log_loss"] = log_loss(truth, probabilities, range(classes))
-    return scores
+        chances = _Chances(truth, np.asarray(probabilities), classes)
+
+    def measure(counts: Counts | None) -> dict[str, Score]:
+        scores = {
+            "accuracy": mean(right, counts),
+            "mae": mean(steps, counts),
+            "quadratic_kappa": quadratic_kappa(truth, predicted, counts),
+        }
+        if chances is not None:
+            scores["log_loss"] = chances.log_loss(counts)
+        return scores
+
+    return measure

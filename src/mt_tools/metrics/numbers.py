@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mt_tools.metrics.scores import Array, Floats, Score, undefined
+from mt_tools.metrics.scores import Array, Counts, Floats, Score, undefined
 
 
 def validate_regression(truth: Array, predicted: Array) -> None:
@@ -91,21 +91,25 @@ def regression(truth: Array, predicted: Array) -> dict[str, Score]:
     }
 
 
-def quadratic_kappa(truth: Array, predicted: Array) -> Score:
+def quadratic_kappa(truth: Array, predicted: Array, counts: Counts | None = None) -> Score:
     """Return Cohen's kappa with weights that grow with the square of the distance in steps.
 
-    `truth`, `predicted`: places of the classes in their order, whole numbers [n]. 1 is agreement,
-    0 what independent labels with the same frequencies would have. J. Cohen, "Weighted kappa",
-    Psychological Bulletin 1968.
+    `truth`, `predicted`: places of the classes in their order, whole numbers [n]; `counts`: how
+    often each row counts [n], None = once. 1 is agreement, 0 what independent labels with the same
+    frequencies would have. J. Cohen, "Weighted kappa", Psychological Bulletin 1968.
     """
     truth, predicted = _regression_inputs(truth, predicted)
-    if not len(truth):
+    counted = np.ones(len(truth)) if counts is None else counts.astype(np.float64)
+    if not counted.any():
         return undefined("no rows")
-    # The expected squared distance of independent pairs needs their moments only.
-    expected = truth.var() + predicted.var() + (truth.mean() - predicted.mean()) ** 2
+    # The expected squared distance of independent pairs needs their moments only; sums of whole
+    # numbers are exact.
+    squares = counted @ (np.square(truth) + np.square(predicted))
+    expected = counted.sum() * squares - 2 * (counted @ truth) * (counted @ predicted)
     if expected == 0:
         return undefined("truth and predictions are of one class")
-    return Score(float(1.0 - np.square(truth - predicted).mean() / expected))
+    distance = counted.sum() * (counted @ np.square(truth - predicted))
+    return Score(float(1.0 - distance / expected))
 
 
 def _constant(values: Floats) -> bool:

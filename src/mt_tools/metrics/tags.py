@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from mt_tools.metrics.classes import binned_error, bins
 from mt_tools.metrics.scores import (
-    AVERAGES,
     WHY_UNDEFINED,
     Array,
     Counts,
@@ -198,21 +197,6 @@ def per_tag(truth: Array, decisions: Array) -> dict[str, Floats]:
     truth, decisions = np.asarray(truth), np.asarray(decisions)
     validate_multilabel(truth, decisions)
     return _decided(*_tallies(truth.astype(bool), decisions.astype(bool), None))
-
-
-def f1_per_tag(truth: Array, decisions: Array) -> Floats:
-    """Return the F1 of each tag, as `per_tag` has it."""
-    return per_tag(truth, decisions)["f1"]
-
-
-def f1_multilabel(truth: Array, decisions: Array, average: str = "macro") -> Score:
-    """Return the F1 of tags at given decisions, both 0/1 [n, tags]; macro, micro or weighted."""
-    if average not in AVERAGES:
-        raise ValueError(f"got average {average!r}, expected one of {', '.join(AVERAGES)}")
-    truth, decisions = np.asarray(truth), np.asarray(decisions)
-    validate_multilabel(truth, decisions)
-    tallies = _tallies(truth.astype(bool), decisions.astype(bool), None)
-    return _averages("f1", _decided(*tallies)["f1"], *tallies)[f"f1_{average}"]
 
 
 def _tallies(

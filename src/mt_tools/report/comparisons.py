@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mt_tools.report.terminal import clean
+from mt_tools.report.terminal import ToStdout, clean
 from mt_tools.tables.batch import Batch
 
 _STYLES = {"better": "green", "worse": "red", "practically equal": "", "no difference shown": "dim"}
@@ -22,7 +21,7 @@ class ComparisonsView:
     """Shows comparisons a task and metric at a time, those over all tasks last."""
 
     def __init__(self) -> None:
-        self._console = Console(file=sys.stdout, highlight=False)
+        self._console = ToStdout()
         self._rows: list[dict[str, Any]] = []
 
     def write(self, batch: Batch) -> None:
@@ -50,23 +49,24 @@ class ComparisonsView:
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
         for name in ("run", "against"):
             table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=max(10, width // 8))
+        # The words wrap where there is no room for them; a number that was cut would be another.
         more = ["value", "other"] * values
+        long = max((len(_difference(row)) for row in rows), default=0)
         for name in (*more, "difference, 95 %", "p (Holm)"):
-            table.add_column(name, justify="right", no_wrap=True)
+            least = long if name.startswith("difference") else len(name)
+            table.add_column(name, justify="right", no_wrap=True, min_width=least)
         if chances:
             table.add_column("chance worse/equal/better", justify="right", no_wrap=True)
-        table.add_column("", no_wrap=True)
+        table.add_column("")
         for row in rows:
             both = [_value(row["value_b"]), _value(row["value_a"])] * values
-            ends = row["low"], row["high"]
-            interval = "" if None in ends else f" [{', '.join(map(_value, ends))}]"
             odds = [row[f"chance_{word}"] for word in ("worse", "equal", "better")]
             shown = "–" if None in odds else " ".join(f"{chance:.3f}" for chance in odds)
             table.add_row(
                 Text(clean(row["b"])),
                 Text(clean(row["a"])),
                 *both,
-                Text(_value(row["difference"], "+") + interval),
+                Text(_difference(row)),
                 _p(row["p_holm"]),
                 *[shown] * chances,
                 Text(row["decision"], style=_STYLES[row["decision"]]),
@@ -75,6 +75,12 @@ class ComparisonsView:
 
     def abort(self) -> None:
         """Print nothing: the error says what happened."""
+
+
+def _difference(row: Mapping[str, Any]) -> str:
+    ends = row["low"], row["high"]
+    interval = "" if None in ends else f" [{', '.join(map(_value, ends))}]"
+    return _value(row["difference"], "+") + interval
 
 
 def _value(value: float | None, sign: str = "") -> str:

@@ -304,7 +304,7 @@ def bars_figure(panels: Sequence[Bars]) -> Figure:
         shown = [_extremes(panel) for panel in panels]
         thick = 0.17 if len(series) == 1 else 0.12 * len(series) + 0.05
         highs = [max(1, len(labels)) * thick + 0.75 for labels in shown]
-        longest = max((len(label(n)) for names in shown for n in names), default=4)
+        longest = max((len(label(n)) for names in shown for n in names if n is not None), default=4)
         figure = new_figure(4.6 + 0.065 * longest, sum(highs) + 0.35 * (len(series) > 1))
         grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=highs)
         for axes, panel, labels in zip(grid[:, 0], panels, shown, strict=True):
@@ -316,21 +316,25 @@ def bars_figure(panels: Sequence[Bars]) -> Figure:
     return figure
 
 
-def _extremes(panel: Bars) -> list[str]:
-    """Return the labels that are shown; an empty one stands for those left out."""
+_LOWEST = -1.0  # where an axis begins at most: an R2 may be anything, and would hide the others
+
+
+def _extremes(panel: Bars) -> list[str | None]:
+    """Return the labels that are shown; None stands for those left out."""
     labels = panel.labels
     if len(labels) <= MOST_BARS:
-        return labels
-    return [*labels[: MOST_BARS // 2], "", *labels[-MOST_BARS // 2 :]]
+        return list(labels)
+    return [*labels[: MOST_BARS // 2], None, *labels[-MOST_BARS // 2 :]]
 
 
-def _bars(axes: Axes, panel: Bars, labels: list[str], series: Sequence[str]) -> None:
+def _bars(axes: Axes, panel: Bars, labels: list[str | None], series: Sequence[str]) -> None:
     wide = 0.8 / len(series)
     ends: list[float] = [0.0]
+    cut: list[tuple[float, float]] = []
     for place, name in enumerate(series):
         values = panel.series.get(name, {})
         for row, one in enumerate(labels):
-            found = values.get(one)
+            found = None if one is None else values.get(one)
             if found is None:
                 continue
             y = row + (place - (len(series) - 1) / 2) * wide
@@ -340,6 +344,7 @@ def _bars(axes: Axes, panel: Bars, labels: list[str], series: Sequence[str]) -> 
             style = _bar_style(place)
             axes.barh(y, found.value, height=wide * 0.92, linewidth=0.5, **style)
             ends += [found.value]
+            cut += [(y, found.value)] * (found.value < _LOWEST)
             if math.isfinite(found.low) and math.isfinite(found.high):
                 whisker = [
                     [max(0.0, found.value - found.low)],
@@ -350,11 +355,13 @@ def _bars(axes: Axes, panel: Bars, labels: list[str], series: Sequence[str]) -> 
                 )  # fmt: skip
                 ends += [found.low, found.high]
     left_out = len(panel.labels) - len(labels) + 1
-    texts = [_with_count(panel, one) if one else f"… {left_out} more …" for one in labels]
+    texts = [f"… {left_out} more …" if one is None else _with_count(panel, one) for one in labels]
     axes.set_yticks(range(len(labels)), texts, fontsize=8 if len(labels) < 30 else 7)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(labels) - 0.4, -0.6)
-    low, high = max(-1.0, min(ends)), max(ends)
+    low, high = max(_LOWEST, min(ends)), max(ends)
+    for y, value in cut:
+        axes.text(low, y, f" {value:.3g} (cut)", va="center", fontsize=6.5)
     axes.set_xlim(min(0.0, low), 1.0 if 0.4 < high <= 1.0 else high * 1.08 or 1.0)
     if panel.chance is not None:
         axes.axvline(panel.chance, color="black", linewidth=0.8, linestyle=":")

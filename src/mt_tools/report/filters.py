@@ -194,7 +194,7 @@ def _figure(weights: Mapping[str, Array], spectra: list[Spectrum], title: str) -
         for part, place in zip(parts[1:], chosen, strict=True):
             _layer(part, spectra[place], last=place == chosen[-1])
         left_out = f"{len(chosen)} of {len(spectra)} layers" * (len(chosen) < len(spectra))
-        if text := ", ".join(filter(None, [label(title, 60), left_out])):
+        if text := ", ".join(filter(None, [title and label(title, 60), left_out])):
             figure.suptitle(text)
         settle(figure)
     return figure

@@ -41,7 +41,7 @@ caption { text-align: left; color: var(--faint); padding-bottom: .25rem; }
 th, td { text-align: left; vertical-align: top; padding: .2rem .9rem .2rem 0;
   border-bottom: 1px solid var(--line); overflow-wrap: normal; }
 thead th { color: var(--faint); font-weight: 600; }
-tbody th { font-weight: 400; }
+tbody th { font-weight: 400; max-width: 24rem; overflow-wrap: break-word; }
 td.number, thead th.number { text-align: right; } td.number, td.wide { white-space: nowrap; }
 .stacked .range { display: block; padding: 0; font-size: .8rem; }
 .value { display: inline-block; min-width: 3.2rem; text-align: right; }

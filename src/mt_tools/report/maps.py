@@ -227,13 +227,16 @@ def _write(axes: Axes, regions: Sequence[Region]) -> None:
         for region in regions
         if region.terms
     ]
-    if len(texts) < 2:
+    if not texts:
         return
     extents = [text.get_window_extent() for text in texts]
     centres = np.array([(e.x0 + e.x1, e.y0 + e.y1) for e in extents]) / 2
-    sizes = np.array([(e.width, e.height) for e in extents])
     points = 72 / axes.figure.dpi
-    moved = (apart(centres, sizes + 2 * _GAP / points) - centres) * points
+    sizes = np.array([(e.width, e.height) for e in extents]) + 2 * _GAP / points
+    frame, half = axes.get_window_extent(), sizes[:, 0] / 2
+    inside = centres.copy()  # a box at the edge would be cut there
+    inside[:, 0] = np.maximum(np.minimum(centres[:, 0], frame.x1 - half), frame.x0 + half)
+    moved = (apart(inside, sizes) - centres) * points
     for text, offset in zip(texts, moved, strict=True):
         text.set_position((float(offset[0]), float(offset[1])))
 

@@ -7,11 +7,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mt_tools.report.terminal import clean, number
+from mt_tools.report.terminal import ToStdout, clean, number
 
 
 def print_plan(plan: Mapping[str, Any], title: str = "", *, as_json: bool = False) -> None:
@@ -19,7 +18,7 @@ def print_plan(plan: Mapping[str, Any], title: str = "", *, as_json: bool = Fals
     if as_json:
         print(json.dumps({"run": title, **plan}, sort_keys=True, ensure_ascii=False))
         return
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = ToStdout(soft_wrap=not sys.stdout.isatty())
     if title:
         console.print(Text(clean(title), style="bold"))
     settings = " ".join(f"{key}={_short(value)}" for key, value in plan["settings"].items())

@@ -68,7 +68,7 @@ def figure_of(
         def place(rank: float) -> float:
             return _SIDE + (rank - 1) * unit
 
-        axes.text(width / 2, 0.16, label(about, 90), ha="center", va="center", fontsize=9)
+        axes.text(width / 2, 0.16, about and label(about, 90), ha="center", va="center", fontsize=9)
         # The critical difference may be longer than the axis: then no two runs are told apart.
         end = min(place(1 + distance), width - 0.1)
         axes.plot([place(1), end], [above - 0.1] * 2, color=_INK, linewidth=1.2)

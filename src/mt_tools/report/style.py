@@ -111,9 +111,12 @@ def footnote(figure: Figure, lines: Sequence[str]) -> None:
 def label(text: object, longest: int = LONGEST) -> str:
     """Return a name as a figure shows it: control characters escaped, too long a name cut.
 
-    The cut is in the middle, since long names often differ at their ends.
+    The cut is in the middle, since long names often differ at their ends. A name of nothing but
+    spaces is quoted, as it would not be seen.
     """
     shown = clean(str(text))
+    if not shown.strip():
+        return f'"{shown}"'
     if len(shown) <= longest:
         return shown
     tail = longest // 3

@@ -40,6 +40,20 @@ def interval_bar(value: float, low: float, high: float, width: int = _BAR) -> st
     return "█" * first + "▓" * (middle - first) + "░" * (last - middle) + "·" * (width - last)
 
 
+class ToStdout(Console):
+    """The console on stdout of every view.
+
+    A reader that left early ends the command as a pipe does; rich would end it with code 1.
+    """
+
+    def __init__(self, soft_wrap: bool = False) -> None:
+        super().__init__(file=sys.stdout, highlight=False, soft_wrap=soft_wrap)
+
+    def on_broken_pipe(self) -> None:
+        """Say so to the command, which knows what to do."""
+        raise BrokenPipeError
+
+
 def clean(text: str) -> str:
     """Return text that a terminal shows as it is: control characters are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -83,7 +97,7 @@ class TableView:
     """Shows the first rows as a table, and how many more there are."""
 
     def __init__(self, columns: Sequence[str] = (), rows: int = ROWS) -> None:
-        self._console = Console(file=sys.stdout, highlight=False)
+        self._console = ToStdout()
         self._wanted = list(columns)
         self._limit = rows
         self._rows: list[list[str]] = []
@@ -142,7 +156,7 @@ class MetricsView:
     """
 
     def __init__(self) -> None:
-        self._console = Console(file=sys.stdout, highlight=False)
+        self._console = ToStdout()
         self._rows: list[dict[str, Any]] = []
 
     def write(self, batch: Batch) -> None:
@@ -281,7 +295,7 @@ class TagView:
     """Shows each track with bars for what a model hears in it, as the tracks come."""
 
     def __init__(self, top: int) -> None:
-        self._console = Console(file=sys.stdout, highlight=False)
+        self._console = ToStdout()
         self._top = top
 
     def write(self, batch: Batch) -> None:

@@ -20,6 +20,7 @@ from mt_tools.sound.decode import decode
 from mt_tools.sound.digest import audio_digest
 from mt_tools.stages.frontend import Fail, Track, tracks_of
 from mt_tools.stages.judging import table_of
+from mt_tools.stages.pictures import content_of
 from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import Column
 from mt_tools.tables.fitted import KEY, FittedOn
@@ -37,6 +38,10 @@ FINDING_COLUMNS = [
 
 _KEPT = ("id", "origin", "group", "split", "fold", "recipe", "path", "length")
 _LABELS = ("string", "boolean", "strings")
+_RESULTS = {
+    "log": "a log of mt-train", "metrics": "metrics", "findings": "findings",
+    "comparison": "a comparison",
+}  # fmt: skip
 
 HEARD_SECONDS = 60.0
 """How much of a track is listened to at most: 20 kB of fingerprint."""
@@ -66,6 +71,12 @@ def checked(
     file cannot be opened is reported, and checked by all else.
     """
     asked = asked or CheckSettings()
+    holds = content_of(columns)
+    if holds in _RESULTS:
+        raise UsageError(
+            f"the input holds {_RESULTS[holds]} and no tracks, so there is nothing to check: give "
+            "the table of tracks, features or embeddings that it came from"
+        )
     vectors = [c.name for c in columns.values() if c.kind == "vector" and c.role == "embedding"]
     labels = [c.name for c in columns.values() if c.role == "label" and c.kind in _LABELS]
     chosen = _chosen(asked, labels, columns)

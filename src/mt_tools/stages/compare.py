@@ -30,7 +30,7 @@ from mt_tools.evaluate.compare import (
 from mt_tools.evaluate.measure import HEADLINES
 from mt_tools.evaluate.settings import CompareSettings
 from mt_tools.metrics import LOWER_IS_BETTER
-from mt_tools.stages.judging import Given
+from mt_tools.stages.judging import Given, splits_of
 from mt_tools.stages.runs import (
     Entry,
     Key,
@@ -104,7 +104,7 @@ def compared(
     if of_metrics[0]:
         runs, notes = metric_runs(every), list[str]()
     else:
-        parts = [part for part in settings.splits.split(",") if part]
+        parts = splits_of(settings.splits)
         models, notes = models_of(every, settings.task, parts, settings.allow_leak)
         runs = [Run(model.table, model.alias) for model in models]
     names = run_names(runs, len(every))
@@ -174,7 +174,7 @@ def _by_metrics(
         first, second = runs[a].entries.get(key), runs[b].entries.get(key)
         if first is None or second is None:
             lacking = names[a] if first is None else names[b]
-            notes.append(f"{'.'.join(key[:2])}: not in {lacking}, so not compared")
+            notes.append(f"{_said(*key)}: not in {lacking}, so not compared")
             continue
         found, test, n, note = _difference(first, second, names[a], names[b], key, settings)
         if note:
@@ -384,15 +384,19 @@ def _both(first: str, second: str) -> str | None:
     return f"a: {first or 'not known'}; b: {second or 'not known'}"
 
 
+def _said(task: str, metric: str, label: str | None = None) -> str:
+    return f"{task}.{metric}" + ("" if label is None else f"[{label}]")
+
+
 def _title(row: Mapping[str, Any]) -> str:
-    label = f"[{row['label']}]" if row["label"] is not None else ""
-    return f"{row['task'] or 'all tasks'}.{row['metric']}{label}: {row['b']} against {row['a']}"
+    said = _said(row["task"] or "all tasks", row["metric"], row["label"])
+    return f"{said}: {row['b']} against {row['a']}"
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    label = f"[{row['label']}]" if row["label"] is not None else ""
     return (
-        f"{row['task']}.{row['metric']}{label}: {row['b']} is worse than {row['a']}: "
+        f"{_said(row['task'], row['metric'], row['label'])}: "
+        f"{row['b']} is worse than {row['a']}: "
         f"{row['value_b']:.4g} after {row['value_a']:.4g}, difference {row['difference']:+.4f} "
         f"[{row['low']:+.4f}, {row['high']:+.4f}], p = {row['p_holm']:.2g} after Holm"
     )

@@ -15,6 +15,7 @@ from mt_tools.evaluate.require import parse, unmet
 from mt_tools.tables.batch import Batch, concatenate
 from mt_tools.tables.columns import Column
 from mt_tools.tasks.kinds import parse_task
+from mt_tools.tasks.labels import labelled
 
 METRIC_COLUMNS = [
     Column("id", "string", "reserved"),
@@ -35,6 +36,10 @@ METRIC_COLUMNS = [
 
 KINDS = {"string": "multiclass", "boolean": "multiclass", "strings": "multilabel",
           "number": "regression", "integer": "regression", "vector": "distribution"}  # fmt: skip
+
+
+_NEEDS = {"regression": ("number", "integer", "boolean"), "multilabel": ("strings",),
+          "distribution": ("vector",)}  # fmt: skip
 
 
 def label_of(text: str, columns: dict[str, Column]) -> tuple[str, str]:
@@ -111,6 +116,20 @@ class Given:
     batches: Iterable[Batch] = ()
 
 
+def splits_of(text: str) -> list[str]:
+    """Return the names of `--splits valid,test`."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def check_labels(name: str, kind: str, column: Column, values: np.ndarray) -> None:
+    """Raise `UsageError` for labels that are not what the kind of a task needs."""
+    if kind in _NEEDS and column.kind not in _NEEDS[kind] and labelled(values).any():
+        raise UsageError(
+            f"{name} is a {column.kind} column, {kind} needs {_NEEDS[kind][0]}: say another kind, "
+            f"such as --task {name}:{KINDS.get(column.kind, 'multiclass')}, or convert the column"
+        )
+
+
 def part_of(table: Batch, parts: Sequence[str], what: str = "the table") -> Batch:
     """Return the rows of some splits, all where none are named.
 
@@ -125,6 +144,16 @@ def part_of(table: Batch, parts: Sequence[str], what: str = "the table") -> Batc
         there = ", ".join(known) or "none"
         raise UsageError(f"--splits {wrong[0]}: no row of {what} has this split; there are {there}")
     return table.take([i for i, part in enumerate(table["split"]) if part in parts])
+
+
+def said_of(table: Batch) -> str:
+    """Return of which splits the rows of a table are, as ` of train, test`; empty where of none."""
+    there = set(table.get("split"))
+    if not there - {None}:
+        return ""
+    usual = ("train", "valid", "test")
+    names = [name for name in usual if name in there] + sorted(there - {*usual, None})
+    return f" of {', '.join(names + ['no split'] * (None in there))}"
 
 
 def table_of(batches: Iterable[Batch], kept: Sequence[str]) -> Batch:

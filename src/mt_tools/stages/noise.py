@@ -91,7 +91,7 @@ def _estimates(task: str, vector: str, report: NoiseReport) -> list[dict[str, An
         "task": task,
         "column": vector,
         "protocol": report.protocol,
-        "leak": "none: no two folds share an origin"
+        "leak": "none found: no two folds share an origin"
         + (" or a group" if report.grouped else "; groups not checked"),
     }
     over_all = {"noise": report.noise, report.measure: report.fit}

@@ -350,7 +350,7 @@ def _label_bars(name: str, ones: Sequence[Judged], metric: str) -> Bars:
     shown = metric or next((m for m in usual if m in known), next(iter(known)))
     series = {
         one.series: {
-            str(row["label"]): value_of(row)
+            class_name(row["label"]): value_of(row)
             for row in one.rows
             if (row["task"], row["metric"]) == (one.name, shown) and row["label"] is not None
         }
@@ -462,7 +462,7 @@ def metric_bars(
             of_labels: dict[str, dict[str, Value]] = {}
             for series, own, row in found:
                 if own == task and row["metric"] == name and row["label"] is not None:
-                    of_labels.setdefault(series, {})[str(row["label"])] = value_of(row)
+                    of_labels.setdefault(series, {})[class_name(row["label"])] = value_of(row)
             if of_labels:
                 chance = 0.5 if name == "roc_auc" else None
                 panels.append(Bars(task, words(name), of_labels, chance))

@@ -9,7 +9,7 @@ from mt_tools.errors import UsageError
 from mt_tools.report.settings import PlotSettings
 from mt_tools.report.style import footnote
 from mt_tools.stages import pictures
-from mt_tools.stages.judging import leak_line, predictions_of
+from mt_tools.stages.judging import leak_line, predictions_of, splits_of
 from mt_tools.stages.pictures import KINDS, Given, Judged, Series, rows_of
 from mt_tools.stages.score import scored
 
@@ -90,7 +90,7 @@ def _of_predictions(
     inputs: Sequence[Given], kind: str, settings: PlotSettings
 ) -> tuple[Figure, list[str]]:
     borders = pictures.borders_of(settings.borders)
-    parts = [part for part in settings.splits.split(",") if part]
+    parts = splits_of(settings.splits)
     found: list[Judged] = []
     notes: list[str] = []
     leaks: dict[str, None] = {}
@@ -115,6 +115,7 @@ def _of_predictions(
             table = table.take([i for i, part in enumerate(table["split"]) if part in parts])
         source = one.name if len(inputs) > 1 else ""
         found += pictures.judged(table, columns, settings.task, source, rows)
+    found = [one for one in found if len(one.truth)] or found
     if kind == "auto":
         kind = next((kinds[0] for kinds in map(pictures.fitting, found) if kinds), "")
     fits = [one for one in found if kind in pictures.fitting(one)]

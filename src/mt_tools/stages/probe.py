@@ -21,7 +21,15 @@ from mt_tools.evaluate.leaks import check
 from mt_tools.evaluate.probe import Probing, prepare, run
 from mt_tools.evaluate.probe_results import Outcome, ProbeResult, outcome_of
 from mt_tools.evaluate.settings import ProbeSettings, ProbeTaskSettings
-from mt_tools.stages.judging import KINDS, embeddings_of, label_of, leak_line, metric_rows, table_of
+from mt_tools.stages.judging import (
+    KINDS,
+    check_labels,
+    embeddings_of,
+    label_of,
+    leak_line,
+    metric_rows,
+    table_of,
+)
 from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import Column
 
@@ -47,6 +55,8 @@ def probed(
     named, vectors = _columns(columns, asked)
     wanted = ["id", "origin", "group", "split", "fold", *vectors, *(name for name, _ in named)]
     table = table_of(batches, wanted)
+    for name, kind in named:
+        check_labels(name, kind, columns[name], table[name])
     checkpoint = Checkpoint() if checkpoint is None else checkpoint
     own = _parted(table.without(vectors), asked, settings)
     probings: list[tuple[str, str, Probing, str]] = []

@@ -29,6 +29,7 @@ from mt_tools.report.document import (
 from mt_tools.report.settings import ReportSettings
 from mt_tools.report.style import as_svg, footnote
 from mt_tools.stages import pictures
+from mt_tools.stages.judging import splits_of
 from mt_tools.stages.pictures import (
     Given,
     Judged,
@@ -41,6 +42,7 @@ from mt_tools.stages.pictures import (
     words,
 )
 from mt_tools.stages.score import scored
+from mt_tools.tasks.labels import class_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,6 +56,7 @@ OFFENDERS = 30
 NO_LEAK = "none found"
 UNCHECKED = "not checked"
 POSSIBLE = "possible"
+ALLOWED = "allowed"
 
 EXPLAINED = {
     "origin": (
@@ -163,6 +166,8 @@ def leak_word(line: str | None) -> str:
     """Return what a leak line comes down to: none found, not checked, possible, or LEAKS."""
     if line is None:
         return UNCHECKED
+    if ALLOWED in line:  # whatever else was looked at
+        return "LEAKS"
     known = (NO_LEAK, UNCHECKED, POSSIBLE)
     return next((word for word in known if line.startswith(word)), "LEAKS")
 
@@ -298,7 +303,7 @@ def _told_apart(task: str, rows: Sequence[tuple[str, Row]]) -> Iterator[Words]:
 def _predictions(
     one: Given, settings: ReportSettings, section: Section, notes: list[str]
 ) -> _Result:
-    parts = [part for part in settings.splits.split(",") if part]
+    parts = splits_of(settings.splits)
     columns = dict(one.columns)
     table = pictures.predictions_table(one.batches, columns, settings.task)
     batch, said = scored(
@@ -311,6 +316,8 @@ def _predictions(
     section.parts += [Words(f"{note[:1].upper()}{note[1:]}.", "note") for note in said]
     for judged in pictures.judged(table, columns, settings.task, "", rows):
         own = [row for row in rows if row["task"] == judged.name]
+        if not own:  # no row has its label: the notes say so
+            continue
         inner = Section(judged.name)
         inner.parts += _numbers(own)
         inner.parts += _drawn(one, judged, own, borders_of(settings.borders))
@@ -433,7 +440,7 @@ def _by_label(rows: Sequence[Row]) -> Iterator[Table | Words]:
     metrics = list(dict.fromkeys(row["metric"] for row in own))
     labels: dict[str, dict[str, Row]] = {}
     for row in own:
-        labels.setdefault(str(row["label"]), {})[row["metric"]] = row
+        labels.setdefault(class_name(row["label"]) or '""', {})[row["metric"]] = row
     if not labels:
         return
     table: list[list[Cell]] = [

@@ -21,6 +21,7 @@ from mt_tools.evaluate.score import JUDGES, Judge, present
 from mt_tools.stages.judging import (
     Given,
     Predicted,
+    check_labels,
     clusters_of,
     leak_line,
     part_of,
@@ -29,6 +30,7 @@ from mt_tools.stages.judging import (
 )
 from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import Column
+from mt_tools.tasks.labels import class_name
 
 _SPLITS = re.compile(r"\bsplits [0-9a-f]{8}\b")
 _SHARE = re.compile(r"repeats of (0?\.\d+) tested|(\d+) (?:given )?folds")
@@ -148,6 +150,10 @@ def chosen(keys: Iterable[Key], tasks: Sequence[str], metrics: Sequence[str]) ->
 
 def has_metrics(given: Given) -> bool:
     """Say whether a table has metric rows, and not predictions; raises `UsageError` for neither."""
+    if {"run", "samples", "split", "metric", "value"} <= given.columns.keys():
+        raise UsageError(
+            f"{given.path} is a log of mt-train: draw it with mt-eval plot, or score the models"
+        )
     if {"task", "metric", "value"} <= given.columns.keys():
         return True
     if any(name.endswith("_pred") for name in given.columns):
@@ -186,7 +192,7 @@ def _take(entries: Entries, row: Mapping[str, Any], path: str) -> None:
     if not isinstance(row["task"], str) or not isinstance(row["metric"], str):
         raise UsageError(f"{path}: a row without task or metric: give tables of mt-eval")
     label = row.get("label")
-    key = Key(row["task"], row["metric"], None if label is None else str(label))
+    key = Key(row["task"], row["metric"], None if label is None else class_name(label))
     entry = entries.setdefault(key, Entry())
     value = _number(row["value"])
     entry.protocol = entry.protocol or row.get("protocol") or ""
@@ -315,6 +321,7 @@ def judged(
     chosen, scores, vocabularies = [], [], []
     for model, row, truth, name in zip(models, rows, truths, names, strict=True):
         one = model.tasks[task]
+        check_labels(task, one.kind, model.columns[one.label], truth)
         kind = first.tasks[task].kind
         if one.kind != kind:
             raise UsageError(f"{task}: {kind} in {names[0]} and {one.kind} in {name}")

@@ -11,11 +11,13 @@ from mt_tools.errors import UsageError
 from mt_tools.evaluate.score import score
 from mt_tools.stages.judging import (
     Predicted,
+    check_labels,
     clusters_of,
     leak_line,
     metric_rows,
     part_of,
     predictions_of,
+    said_of,
     table_of,
 )
 from mt_tools.tables.batch import Batch
@@ -34,21 +36,31 @@ def scored(
 ) -> tuple[Batch, list[str]]:
     """Score the predictions in a table against its labels; return metric rows and notes.
 
-    `parts` are the splits whose rows are scored, all where none are named. Raises `UsageError`
-    where there is nothing to score, and for a split that leaks, unless that is allowed.
+    `parts` are the splits whose rows are scored, all where none are named. Where no task is named
+    those that cannot be scored are noted. Raises `UsageError` where there is nothing to score, and
+    for a split that leaks, unless that is allowed.
     """
     named = _named(tasks, columns)
     whole = _table(batches, named)
     leaks = {one.name: leak_line(whole, "split", allow_leak, one.leaks) for one in named}
     table = part_of(whole, parts)
-    said = f" of {', '.join(parts)}" if parts else ""
+    said = said_of(table)
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     if "train" in table.get("split"):
         notes.append("rows of train are scored too: --splits test leaves them out")
+    unscored: list[UsageError] = []
     for one in named:
         name = one.name
-        result = score(one.kind, *_judged(table, one, columns), clusters_of(table), seed=seed)
+        try:
+            check_labels(one.label, one.kind, columns[one.label], table[one.label])
+            result = score(one.kind, *_judged(table, one, columns), clusters_of(table), seed=seed)
+        except UsageError as error:
+            if tasks:
+                raise UsageError(f"{name}: {error}") from error
+            unscored.append(error)
+            notes.append(f"{name}: {error}")
+            continue
         protocol = f"{result['n']} rows{said} in {result['clusters']} clusters"
         protocol += f", {result['interval']}"
         shared = {"task": name, "protocol": protocol, "leak": leaks[name]}
@@ -66,6 +78,8 @@ def scored(
         for left, why in (("unlabelled", "have no label"), ("unpredicted", "have no prediction")):
             if result[left]:
                 notes.append(f"{name}: {result[left]} rows {why} and are left out")
+    if not rows:
+        raise UsageError("; ".join(notes)) from unscored[0]
     return metric_rows(rows), notes
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from mt_tools import splits
+from mt_tools import metrics, splits
 from mt_tools.errors import SettingsMismatch, UsageError
-from mt_tools.evaluate.intervals import bootstrap
+from mt_tools.evaluate.intervals import bootstrap, in_range
 from mt_tools.evaluate.settings import ThresholdSettings
 from mt_tools.learn.calibrate import COLDEST, HOTTEST, Gaps, fit, log_losses
 from mt_tools.learn.thresholds import (
@@ -36,7 +36,7 @@ from mt_tools.learn.thresholds import (
 )
 from mt_tools.nets.model import LEAK_ALLOWED, Model
 from mt_tools.nets.several import storable
-from mt_tools.stages.judging import clusters_of, leak_line, metric_rows, table_of
+from mt_tools.stages.judging import clusters_of, leak_line, metric_rows, splits_of, table_of
 from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import Column
 from mt_tools.tasks.calibration import CALIBRATED, calibrated, calibrated_tags
@@ -47,6 +47,7 @@ FOLDS = 5
 COVERAGES = tuple(round(share / 10, 1) for share in range(1, 11))
 """The shares of rows answered that the abstention curve is reported at."""
 
+_RANGES = metrics.RANGES | {"coverage": (0.0, 1.0), "aurc": (0.0, 1.0)}
 SHOWN = 10
 NOT_FITTED = ("train", "test")
 KEPT = ("id", "origin", "group", "split")
@@ -170,7 +171,7 @@ def _scores_of(model: Model, task: str, columns: Mapping[str, Column]) -> str:
     """Return the column of this very model's scores of a task."""
     named = {name: column for name, column in columns.items() if _predicts(name, task)}
     mine = [name for name, c in named.items() if c.settings.get("digest") == model.digest]
-    again = f"mt-tag labelled.parquet -m {model.name} -o p.parquet"
+    again = "mt-tag labelled.parquet -m MODEL -o p.parquet"
     if not mine and not any("digest" in column.settings for column in named.values()):
         raise UsageError(
             f"{', '.join(named)} does not say which model made it, as JSON lines and CSV cannot: "
@@ -228,7 +229,7 @@ def _list(names: Iterable[str]) -> str:
 
 def _validation(table: Batch, settings: ThresholdSettings) -> tuple[Batch, list[str], list[str]]:
     """Return the rows to fit on, notes, and the parts that only `--allow-leak` lets in."""
-    parts = [part for part in settings.splits.split(",") if part]
+    parts = splits_of(settings.splits)
     wrong = [part for part in parts if part in NOT_FITTED]
     if wrong and not settings.allow_leak:
         why = {
@@ -380,6 +381,9 @@ class _Fit:
         support = self._support()
         for (metric, label), value, interval in zip(names, observed, intervals, strict=True):
             empty = "no row has the tag, or none was given it" if label else "no row was answered"
+            bounds = _RANGES[metric.partition("@")[0].removesuffix("_before")]
+            # What is answered at all is no share of right answers: nothing is known beyond it.
+            interval = in_range(value, interval, bounds, 0 if metric == "coverage" else units)
             reason = empty if np.isnan(value) else interval.reason
             out.append(
                 {"metric": metric, "label": label, "value": float(value), "low": interval.low,

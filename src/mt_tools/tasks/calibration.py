@@ -121,6 +121,7 @@ def _answered(kind: str, asked: Floats, before: Floats) -> Floats:
         # Fitted apart, P(y > k) may rise with k, which no probability does.
         above = np.minimum.accumulate(np.clip(asked, 0.0, 1.0), axis=1)
         ends = np.ones((len(asked), 1))
-        return -np.diff(np.concatenate([ends, above, 0.0 * ends], axis=1), axis=1)
+        reached = np.concatenate([ends, above, 0.0 * ends], axis=1)
+        return reached[:, :-1] - reached[:, 1:]
     total = asked.sum(axis=1, keepdims=True)
     return np.where(total > 0, asked / np.where(total > 0, total, 1.0), before)

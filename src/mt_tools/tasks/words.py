@@ -7,6 +7,7 @@ the best constant loses.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -38,7 +39,7 @@ def checked_vocabulary(name: str, kind: str, words: Sequence[str]) -> list[str]:
     if kind in ("regression", "same-track"):
         raise UsageError(f"task {name!r}: {kind} has no vocabulary; leave out --vocab for it")
     words = [str(word) for word in words]
-    twice = sorted({word for word in words if words.count(word) > 1})
+    twice = sorted(word for word, times in Counter(words).items() if times > 1)
     if twice:
         raise UsageError(
             f"task {name!r}: {', '.join(twice[:5])} stands twice in the vocabulary; "
