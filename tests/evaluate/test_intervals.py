@@ -19,10 +19,10 @@ from mt_tools.evaluate.score import score
 def test_bca_agrees_with_scipy():
     """The intervals of a report would not be the BCa intervals they are called."""
     rng = np.random.default_rng(0)
-    data = rng.exponential(size=60)
+    data = rng.exponential(size=120)
     got = bootstrap(
         lambda rows: np.array([data[rows].mean(), np.median(data[rows])]),
-        np.arange(60),
+        np.arange(120),
         rng=rng,
         draws=20_000,
     )

@@ -64,3 +64,29 @@ def test_published_figures_by_protocol(sh: Shell, reference: Path, tmp_path: Pat
         assert apart < value(f"ungrouped.gtzan_genre.{features}", "genre.accuracy")
     findings = [json.loads(line) for line in (tmp_path / "gtzan.findings.jsonl").open()]
     assert {"identical-rows", "near-duplicate", "known-fault"} == {f["kind"] for f in findings}
+
+
+def test_ids_that_stand_twice_are_a_finding(sh: Shell, tmp_path: Path) -> None:
+    """Two rows of one id would stop the linter before it said anything, or pass it unseen."""
+    rows = [{"id": id_, "style": style} for id_, style in (("a", "x"), ("b", "y"), ("a", "x"))]
+    (tmp_path / "t.json").write_text(json.dumps(rows))
+    done = sh("mt-eval check t.json")
+    assert done.returncode == 4
+    assert [row["kind"] for row in map(json.loads, done.stdout.splitlines())] == ["duplicate-id"]
+
+
+def test_a_result_does_not_take_the_place_of_its_input(sh: Shell, tmp_path: Path) -> None:
+    """Predictions of hours would be gone for a line of metrics; and an id could write on a screen."""
+    rows = [{"id": f"\u001b[31m{i}", "a": "xy"[i % 2], "a_pred": "x"} for i in range(6)]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    before = (tmp_path / "p.jsonl").read_bytes()
+    (tmp_path / "link.jsonl").symlink_to("p.jsonl")
+    for line in ("mt-eval score p.jsonl -o p.jsonl", "mt-eval score p.jsonl -o link.jsonl"):
+        done = sh(line)
+        assert done.returncode == 2
+        assert "this is an input" in done.stderr.decode()
+    assert (tmp_path / "p.jsonl").read_bytes() == before
+    twice = [{"id": "\u001b[31ma"}, {"id": "b"}, {"id": "\u001b[31ma"}]
+    (tmp_path / "t.json").write_text(json.dumps(twice))
+    assert b"\x1b" not in sh("mt-eval check t.json --format table").stdout
+    assert b"\x1b" not in sh("mt-tag t.json --model none.safetensors").stderr

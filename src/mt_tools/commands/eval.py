@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
@@ -65,6 +66,7 @@ def score(
 
     _understood(settings.require)
     with Run("mt-eval score", run) as this:
+        _writable(target.output, apart=inputs)
         source = open_inputs(inputs, given, audio=False)
         parts = splits_of(settings.splits)
         batches = list(this.read(source, given))
@@ -126,6 +128,7 @@ def probe(
 
     _understood(settings.require)
     with Run("mt-eval probe", run) as this:
+        _writable(target.output, apart=inputs)
         source = open_inputs(inputs, given, audio=False)
         steps = lambda: this.step(  # noqa: E731
             result_settings(settings) | result_settings(probing), regular_inputs(inputs)
@@ -301,7 +304,9 @@ def check(
     from mt_tools.stages.check import Hearing, checked, finding_rows
 
     with Run("mt-eval check", run) as this:
+        _writable(target.output, apart=inputs)
         source = open_inputs(inputs, given, audio=False)
+        source.repeated = True
         model = None
         if settings.model:
             from mt_tools.nets.weights import resolve  # it loads torch
@@ -425,6 +430,7 @@ def noise(
     from mt_tools.tables.sink import to_file
 
     with Run("mt-eval noise", run) as this:
+        _writable(target.output, apart=inputs)
         source = open_inputs(inputs, given, audio=False)
         steps = lambda: this.step(  # noqa: E731
             result_settings(settings) | result_settings(finding), regular_inputs(inputs)
@@ -562,12 +568,20 @@ def _opened(this: Run, inputs: list[str], given: InputSettings, kind: str = "") 
     return found
 
 
-def _writable(*paths: str) -> None:
-    """Raise `UsageError` for a file that cannot be written, before there is work to lose."""
+def _writable(*paths: str, apart: Sequence[str] = ()) -> None:
+    """Raise `UsageError` for a file that cannot be written, before there is work to lose.
+
+    So for one of the inputs, `apart`, which a result must not take the place of.
+    """
     from mt_tools.tables.sink import to_file
 
-    for path in filter(None, paths):
+    for path in filter(lambda name: name not in ("", "-"), paths):
         to_file(path, "jsonl")  # of any format: only its place is looked at
+        if any(os.path.exists(other) and os.path.samefile(path, other)
+               for other in apart if os.path.exists(path)):  # fmt: skip
+            raise UsageError(
+                f"-o {path}: this is an input, which the result would replace: name another file"
+            )
 
 
 def _understood(required: Sequence[str]) -> None:
@@ -584,7 +598,11 @@ def _described(step: dict[str, object]) -> str:
 
     settings = step.get("settings")
     options = settings.items() if isinstance(settings, dict) else ()
-    told = [f"{k}={v}" for k, v in options if k != KEY and v not in ("", None, [], {}, False)]
+    told = [
+        f"{key}={value}"
+        for key, value in options
+        if key not in (KEY, "as_", "digest") and value not in ("", None, [], {}, False)
+    ]
     told += [f"({what} was fitted on {on.described()})" for what, on in fitted_in([step])]
     return f"made by {step.get('command')} {step.get('version')}: {' '.join(told)}"
 

@@ -106,7 +106,8 @@ class Run:
     def say(self, text: str, always: bool = False) -> None:
         """Print a note on stderr, unless --quiet."""
         if always or not self.settings.quiet:
-            line = text.replace("\n", "\\n").encode(errors="backslashreplace").decode()
+            # Of ids and labels a terminal would obey escape sequences, and turn lines around.
+            line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
             print(f"{self.command}: {line}", file=sys.stderr, flush=True)
 
     def step(self, settings: dict[str, Any], inputs: Iterable[str] = ()) -> list[provenance.Step]:

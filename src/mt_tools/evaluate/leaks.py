@@ -244,7 +244,7 @@ def fitted_on_test(
             least = "" if on.complete else "at least "
             findings += finding(
                 "fitted-on-test",
-                f"{what} was fitted on {least}{_plural(len(seen), 'track')} that are for testing "
+                f"{what} was fitted on {least}{_plural(len(seen), 'track')} that do not train "
                 f"in this {name}",
                 (f"{origin} ({held[origin]})" for origin in seen),
             )

@@ -372,7 +372,8 @@ def _over_folds(
 
     # One BLAS thread a fold: the sums, and so the results, do not depend on `jobs`.
     with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)  # which is told as a note
+        warnings.simplefilter("ignore", UserWarning)  # of as many classes as rows
         work = (delayed(run)(*pair) for pair in plan.pairs)
         outcomes = list(Parallel(n_jobs=jobs, prefer="threads")(work))
     width = outcomes[0][0].shape[1]

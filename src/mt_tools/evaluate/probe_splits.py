@@ -106,6 +106,7 @@ def drawn(known: Labelled, settings: ProbeSettings) -> Plan:
             thin = splits.thin_labels(known.origins, groups, known.names, k)
             if thin:
                 shown = ", ".join(f"{name} ({number})" for name, number in list(thin.items())[:5])
+                shown += ", ..." if len(thin) > 5 else ""
                 noun = "groups" if grouped else "rows"
                 notes.append(
                     f"fewer {noun} than the {k} folds, so not tested in every fold: {shown}"

@@ -17,7 +17,7 @@ import numpy as np
 from mt_tools.errors import UsageError
 from mt_tools.evaluate.intervals import Interval, no_interval
 from mt_tools.evaluate.measure import HEADLINES
-from mt_tools.evaluate.score import JUDGES, Judge, present
+from mt_tools.evaluate.score import JUDGES, Judge, present, single_classes
 from mt_tools.stages.judging import (
     Given,
     Predicted,
@@ -317,6 +317,8 @@ def judged(
         )
     rows = [np.array([place[id_] for id_ in ids]) for place in places]
     truths = [m.rows[task][r] for m, r in zip(models, rows, strict=True)]
+    if first.tasks[task].kind == "multiclass":
+        truths = [single_classes(truth) for truth in truths]
     usable = present(truths[0])
     chosen, scores, vocabularies = [], [], []
     for model, row, truth, name in zip(models, rows, truths, names, strict=True):

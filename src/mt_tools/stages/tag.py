@@ -135,7 +135,14 @@ def at_precision(
     left = [task["name"] for task in tasks if not task.get("precision")]
     if left:
         say(f"--precision {precision:g} is for {_names(fitted)}, not for {', '.join(left)}")
-    return [_at_level(task, precision) if task in fitted else task for task in tasks]
+    chosen = [_at_level(task, precision) if task in fitted else task for task in tasks]
+    open_ = [task["name"] for task in chosen if task.get("abstain") == NEVER]
+    if open_:
+        say(
+            f"--precision {precision:g} is out of reach for {', '.join(open_)}: every track is "
+            "left open"
+        )
+    return chosen
 
 
 def _at_level(task: Task, precision: float) -> Task:

@@ -164,9 +164,11 @@ class Source:
     """The rows that a command reads: one or several tables as one.
 
     `columns` describe the union of the tables' columns; `folders` are where relative paths are
-    tried after the working directory. Ids are unique over all tables. Features without settings get
-    those of `assumed`.
+    tried after the working directory. Ids are unique over all tables, unless `repeated` is set, as
+    by who looks for those that are not. Features without settings get those of `assumed`.
     """
+
+    repeated = False
 
     def __init__(
         self,
@@ -213,7 +215,7 @@ class Source:
                     row += 1
                     if id_ is None:
                         raise UsageError(f"row {row} has no id: every row needs one")
-                    if id_ in seen:
+                    if id_ in seen and not self.repeated:
                         raise UsageError(
                             f"id {id_!r} stands twice in the input: ids must be unique; scan the "
                             "folders in one call, or rename one table's ids"
