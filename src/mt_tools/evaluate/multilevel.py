@@ -33,6 +33,7 @@ from mt_tools.errors import RunError, UsageError
 
 Floats = NDArray[Any]
 _Z = 1.959963984540054  # the normal quantile of an interval of 95 %
+_IMPOSSIBLE = -1e12  # a log likelihood below that of any data
 _ZERO = 1e-5  # a deviation in units of that of the values, below which it is none
 PAIR = " x "
 
@@ -184,12 +185,22 @@ def _fit(y: Floats, fixed: Floats, terms: Sequence[_Term]) -> _Fit:
             "the multilevel model needs statsmodels: pip install 'mt-tools[stats]'"
         ) from error
 
+    class Bounded(MixedLM):
+        """The model, of which the search may try variances that no computer can invert."""
+
+        def loglike(self, params: Any, profile_fe: bool = True) -> float:
+            try:
+                found = float(super().loglike(params, profile_fe))
+            except np.linalg.LinAlgError:
+                return _IMPOSSIBLE
+            return found if np.isfinite(found) else _IMPOSSIBLE
+
     units = np.sqrt(np.square(fixed).mean(axis=0))
     sizes = [float(np.sqrt(np.square(t.matrix).sum(axis=1).mean())) for t in terms]
     names = [f"{place:02d}" for place in range(len(terms))]
     columns = [[[str(i) for i in range(t.matrix.shape[1])]] for t in terms]
     matrices = [[t.matrix / size] for t, size in zip(terms, sizes, strict=True)]
-    model = MixedLM(
+    model = Bounded(
         y / spread, fixed / units, np.zeros(len(y)), exog_vc=VCSpec(names, columns, matrices)
     )
     with warnings.catch_warnings():
