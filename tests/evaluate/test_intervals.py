@@ -8,6 +8,7 @@ import scipy.stats
 
 from mt_tools.evaluate.intervals import (
     Interval,
+    bca,
     bootstrap,
     corrected_resampled_t,
     in_range,
@@ -18,6 +19,25 @@ from mt_tools.evaluate.score import score
 
 def test_bca_agrees_with_scipy():
     """The intervals of a report would not be the BCa intervals they are called."""
+    rng = np.random.default_rng(0)
+    data = rng.exponential(size=60)
+    drawn = data[rng.integers(60, size=(20_000, 60))]
+    without = np.array([np.delete(data, row) for row in range(60)])
+    for statistic in (np.mean, np.median):
+        interval = bca(
+            statistic(data), statistic(drawn, axis=1), statistic(without, axis=1), 1.959963984540054
+        )
+        expected = scipy.stats.bootstrap(
+            (data,), statistic, n_resamples=20_000, method="BCa", rng=np.random.default_rng(1)
+        ).confidence_interval
+        # Monte Carlo error of a tail quantile at 20,000 resamples is about 1 % of the width.
+        width = expected.high - expected.low
+        assert interval.low == pytest.approx(expected.low, abs=0.05 * width)
+        assert interval.high == pytest.approx(expected.high, abs=0.05 * width)
+
+
+def test_intervals_of_many_clusters_are_bca():
+    """What is widened for few artists would be widened for many, or not be drawn by cluster."""
     rng = np.random.default_rng(0)
     data = rng.exponential(size=120)
     got = bootstrap(

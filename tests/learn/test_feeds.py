@@ -343,18 +343,17 @@ print(rows, int(sums), now("VmHWM") - before)
     reason="getrusage counts the imports, and the parent: only Linux can forget them",
 )
 @pytest.mark.parametrize(
-    ("ending", "rows", "bound"), [("parquet", 2560, 160), ("arrows", 2560, 256)]
+    ("ending", "rows", "bound"), [("parquet", 1280, 96), ("arrows", 2560, 256)]
 )
 def test_memory_is_bounded_by_the_buffer_and_not_the_table(
     ending: str, rows: int, bound: int, tmp_path: Path
 ) -> None:
     """A table larger than memory would fill it, and the machine stop answering.
 
-    2,560 rows of 128 KiB are 320 MiB, 40 times the limit and the buffer of 64 rows, which are 8 MiB
+    1,280 rows of 128 KiB are 160 MiB, 20 times the limit and the buffer of 64 rows, which are 8 MiB
     each. Beside the buffer stand some row groups of 2 MiB (compressed, decoded, copied), batches of
-    4 MiB and what Arrow and the allocator keep, 80 to 120 MiB in all by the load of the machine,
-    of this table as of half of it: 160 MiB is the bound. A stream of as many rows is spooled in row
-    groups of 16 MiB, and has 256 MiB.
+    4 MiB and what Arrow and the allocator keep: 96 MiB is the bound, whatever the size of the
+    table. A stream, here of 320 MiB, is spooled in row groups of 16 MiB, and has 256 MiB.
     """
     shape = (64, 512)
     column = Column("mel", "tensor", "feature", {}, shape)

@@ -99,7 +99,7 @@ def bootstrap(
         leave_block_out[:] = statistic(rows_of(np.delete(np.arange(count), block)))
 
     return [
-        _bca(observed[i], replicates[:, i], jackknife[:, i], count, confidence)
+        _for_clusters(observed[i], replicates[:, i], jackknife[:, i], count, confidence)
         for i in range(len(observed))
     ]
 
@@ -187,22 +187,17 @@ def _cluster_rows(
     return rows_of, len(size)
 
 
-def _bca(
-    observed: float,
-    replicates: NDArray[Any],
-    jackknife: NDArray[Any],
-    clusters: int,
-    confidence: float,
+def bca(
+    observed: float, replicates: NDArray[Any], jackknife: NDArray[Any], quantile: float
 ) -> Interval:
     """Return the BCa interval: quantiles moved by the bias z0 and the acceleration a (Efron 1987).
 
+    `observed`: the value of all rows; `replicates`: [draws] those of resamples; `jackknife`: those
+    without each cluster (or block of them); `quantile`: the normal one for the confidence wanted.
     z0 comes from the share of replicates below the observed value (ties count half), a from the
-    skewness of the jackknife values. Resamples of few clusters vary too little: instead of the
-    normal quantile stands Student's, times sqrt(n / (n - 1)) for n clusters (T. Hesterberg, "What
-    teachers should know about the bootstrap", The American Statistician 2015, section 4.4). Of
-    fewer than `FEW` the interval is no narrower than Student's with the jackknife's standard error.
+    skewness of the jackknife values.
     """
-    from scipy.special import ndtr, ndtri, stdtrit
+    from scipy.special import ndtr, ndtri
 
     if np.isnan(observed):
         return no_interval("the value itself is undefined")
@@ -218,19 +213,45 @@ def _bca(
     below = ((replicates < observed).mean() + (replicates <= observed).mean()) / 2
     # A share of 0 or 1 is finer than the draws resolve; half a draw keeps z0 finite.
     bias = ndtri(np.clip(below, 0.5 / len(replicates), 1 - 0.5 / len(replicates)))
-    jackknife = jackknife[np.isfinite(jackknife)]
-    influence = jackknife.mean() - jackknife if len(jackknife) else np.zeros(1)
+    influence = _influence(jackknife)
     spread = np.square(influence).sum() ** 1.5
     acceleration = (influence**3).sum() / (6 * spread) if spread > 0 else 0.0
-    quantile = stdtrit(clusters - 1, (1 + confidence) / 2) * (clusters / (clusters - 1)) ** 0.5
     z = bias + quantile * np.array([-1.0, 1.0])
     levels = ndtr(bias + z / (1 - acceleration * z))
     low, high = np.quantile(replicates, levels)
-    if clusters < FEW and len(jackknife) == clusters:
-        error = ((clusters - 1) / clusters * np.square(influence).sum()) ** 0.5
-        half = stdtrit(clusters - 1, (1 + confidence) / 2) * error
-        low, high = min(low, observed - half), max(high, observed + half)
     return Interval(float(low), float(high), reason)
+
+
+def _for_clusters(
+    observed: float,
+    replicates: NDArray[Any],
+    jackknife: NDArray[Any],
+    clusters: int,
+    confidence: float,
+) -> Interval:
+    """Return the BCa interval as wide as so few clusters ask for.
+
+    Resamples of few clusters vary too little: instead of the normal quantile stands Student's,
+    times sqrt(n / (n - 1)) for n clusters (T. Hesterberg, "What teachers should know about the
+    bootstrap", The American Statistician 2015, section 4.4). Of fewer than `FEW` the interval is no
+    narrower than Student's with the jackknife's standard error.
+    """
+    from scipy.special import stdtrit
+
+    student = float(stdtrit(clusters - 1, (1 + confidence) / 2))
+    interval = bca(observed, replicates, jackknife, student * (clusters / (clusters - 1)) ** 0.5)
+    influence = _influence(jackknife)
+    if clusters >= FEW or len(influence) < clusters or not interval.low < interval.high:
+        return interval
+    half = student * float(((clusters - 1) / clusters * np.square(influence).sum()) ** 0.5)
+    low, high = min(interval.low, observed - half), max(interval.high, observed + half)
+    return Interval(low, high, interval.reason)
+
+
+def _influence(jackknife: NDArray[Any]) -> NDArray[Any]:
+    """Return how far each jackknife value that is defined lies from their mean."""
+    jackknife = jackknife[np.isfinite(jackknife)]
+    return jackknife.mean() - jackknife if len(jackknife) else np.zeros(1)
 
 
 def corrected_resampled_t(

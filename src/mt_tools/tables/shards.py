@@ -85,7 +85,8 @@ class Shards:
         file = self._files[number]
         try:
             with self._lock:
-                table = file.parquet.read_row_group(group, columns=[self.column.name])
+                # Threads gain nothing for one column, and each would hold a part of its own.
+                table = file.parquet.read_row_group(group, [self.column.name], use_threads=False)
         except (pa.ArrowInvalid, OSError) as error:
             raise broken(file.name, "Parquet", error) from error
         dtype = np.float16 if self.column.half else np.float32
