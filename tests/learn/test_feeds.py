@@ -318,6 +318,11 @@ def now(name):
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith(name))
 
+try:
+    import pandas  # pyarrow imports it when it first converts, where it is installed
+except ImportError:
+    pass
+
 source = Source([open_table(sys.argv[1])])
 column, limit = source.columns["mel"], 8 << 20
 shards = shards_of(sys.argv[1:], column, limit)
