@@ -19,8 +19,8 @@ from mt_tools.recipes import Recipe
 from mt_tools.sound.decode import decode
 from mt_tools.stages import augment
 from mt_tools.stages.check import FINDING_COLUMNS, Hearing, checked, finding_rows
-from mt_tools.stages.fetch import split
 from mt_tools.stages.settings import SplitSettings
+from mt_tools.stages.split import run as split
 from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import Column
 from mt_tools.tables.fitted import FittedOn

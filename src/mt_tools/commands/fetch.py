@@ -59,13 +59,13 @@ def folder(
     from mt_tools.commands.inputs import open_inputs
     from mt_tools.commands.run import Run, regular_inputs
     from mt_tools.report.terminal import TableView
-    from mt_tools.stages import fetch as stage
+    from mt_tools.stages import folder as stage
 
     with Run("mt-fetch folder", run) as this:
         source = open_inputs(inputs, given, audio=True)
         steps = lambda: this.step({}, regular_inputs(inputs))  # noqa: E731
         out = this.output(target, steps, terminal=lambda: TableView(_TRACKS))
-        batches = stage.folder(
+        batches = stage.run(
             this.read(source, given), folders=source.folders, jobs=work.jobs, fail=this.fail
         )
         for batch in this.progress(batches, None):
@@ -158,7 +158,7 @@ def split(
     from mt_tools.commands.inputs import open_inputs
     from mt_tools.commands.run import Run, regular_inputs
     from mt_tools.report.terminal import TableView
-    from mt_tools.stages import fetch as stage
+    from mt_tools.stages import split as stage
 
     with Run("mt-fetch split", run) as this:
         source = open_inputs(inputs, given, audio=False)
@@ -166,7 +166,7 @@ def split(
         steps = lambda: this.step(result_settings(settings), regular_inputs(inputs))  # noqa: E731
         out = this.output(target, steps, terminal=TableView)
         if batches:
-            table, lines = stage.split(batches, settings)
+            table, lines = stage.run(batches, settings)
             for line in lines:
                 this.say(line)
             out.write(table)
