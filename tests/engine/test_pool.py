@@ -49,7 +49,7 @@ def test_a_process_that_dies_costs_its_row() -> None:
 
 def test_a_process_that_hangs_costs_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run would wait for ever on one file."""
-    monkeypatch.setattr(pool, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(pool, "_timeout", 0.5)
     first, second = ordered(work, ["sleep 60", "b"], 1)
     assert first.error is not None
     assert first.error.kind == "timeout"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import soundfile
 from scipy.signal import correlate
 
 from mt_tools.errors import DecodeError, RowError
-from mt_tools.recipes import Recipe
+from mt_tools.recipes import Recipe, parse
 from mt_tools.sound.decode import decode
 from mt_tools.sound.paths import path_to_text
 
@@ -83,7 +84,7 @@ def test_parts_have_exactly_the_samples_asked_for(
     files: Path, ending: str, sample_rate: int | None
 ) -> None:
     """Segments of one length would give features of different shapes."""
-    for recipe in (Recipe(), Recipe(stretch=1.1), Recipe(pitch=2, stretch=0.9)):
+    for recipe in (Recipe(), parse("stretch=1.1"), parse("pitch=2,stretch=0.9")):
         for start in (0.0, 1 / 3, 4.0):
             wave, rate = decode(
                 files / f"x.{ending}",
@@ -142,6 +143,8 @@ def test_ogg_has_its_own_order_of_channels(tmp_path: Path) -> None:
     left, right = decode(tmp_path / "x.ogg", channels=2)[0]
     assert np.std(left) > 0.01
     np.testing.assert_allclose(left, right, atol=1e-3)
+    loudest = np.std(decode(tmp_path / "x.ogg")[0], axis=1).argmax()
+    assert loudest == 2  # in WAVE's order: left, right, centre, ...
 
 
 @pytest.mark.parametrize("samples", [1, 2, 50])
@@ -149,13 +152,13 @@ def test_a_file_of_a_few_samples(tmp_path: Path, samples: int) -> None:
     """A jingle cut to one sample would stop the run."""
     soundfile.write(tmp_path / "x.wav", np.full(samples, 0.5), 44_100)
     assert decode(tmp_path / "x.wav")[0].shape == (1, samples)
-    resampled, _ = decode(tmp_path / "x.wav", sample_rate=12_000, recipe=Recipe(pitch=1))
+    resampled, _ = decode(tmp_path / "x.wav", sample_rate=12_000, recipe=parse("pitch=1"))
     assert resampled.shape == (1, -(-samples * 12_000 // 44_100))
 
 
 def test_a_selection_of_no_length_is_empty(files: Path) -> None:
     """A segment of zero seconds would fail, or take the whole track."""
-    for options in ({}, {"sample_rate": 12_000}, {"recipe": Recipe(pitch=2)}):
+    for options in ({}, {"sample_rate": 12_000}, {"recipe": parse("pitch=2")}):
         wave, _ = decode(files / "x.wav", start=1, duration=0, **options)  # type: ignore[arg-type]
         assert wave.shape == (2, 0)
 
@@ -178,7 +181,7 @@ def test_a_recipe_shifts_what_is_decoded(files: Path) -> None:
     """An augmented row would hold the sound of the original."""
     wave, rate = decode(
         files / "x.wav", start=1, duration=3, sample_rate=12_000, channels=1,
-        recipe=Recipe(pitch=12),
+        recipe=parse("pitch=12"),
     )  # fmt: skip
     spectrum = np.abs(np.fft.rfft(wave[0]))
     tones = np.sort(np.argsort(spectrum)[-2:]) * rate / wave.shape[1]
@@ -192,14 +195,14 @@ def test_start_is_on_the_unaugmented_timeline(tmp_path: Path, factor: float) -> 
     samples = np.zeros(6 * rate)
     samples[3 * rate : 3 * rate + 120] = np.random.default_rng(0).standard_normal(120) * 0.3
     soundfile.write(tmp_path / "x.wav", samples, rate)
-    wave, _ = decode(tmp_path / "x.wav", start=2.5, duration=1, recipe=Recipe(stretch=factor))
+    wave, _ = decode(tmp_path / "x.wav", start=2.5, duration=1, recipe=parse(f"stretch={factor}"))
     onset = np.abs(wave[0]).argmax() / rate
     assert onset == pytest.approx(0.5 * factor, abs=0.02)
 
 
 def test_a_stretched_part_sounds_like_the_part_of_the_stretched(files: Path) -> None:
     """The features of a segment would depend on how the track was cut."""
-    recipe = Recipe(pitch=2, stretch=1.1)
+    recipe = parse("pitch=2,stretch=1.1")
     whole, rate = decode(files / "x.wav", sample_rate=12_000, channels=1, recipe=recipe)
     part, _ = decode(
         files / "x.wav", start=2, duration=2, sample_rate=12_000, channels=1, recipe=recipe
@@ -269,6 +272,7 @@ def test_the_end_of_a_variable_mp3_without_an_index_is_not_lost(
         wave, rate = decode(path)
         assert wave.shape[1] / rate == pytest.approx(11, abs=0.2)
     monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     error = refused(path)
     assert error.kind == "no-decoder"
     assert "without an index" in str(error)
@@ -279,6 +283,7 @@ def test_an_index_that_libsndfile_misses_is_seen(
 ) -> None:
     """A song behind a damaged tag would end early, without a word."""
     monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     damaged_tag = b"ID3\x03\x00\xff" + bytes([0, 0, 1, 0]) + bytes(range(128))
     mp3 = (files / "x.mp3").read_bytes()
     assert refused(damaged_tag + mp3).kind == "no-decoder"
@@ -419,12 +424,34 @@ def test_without_ffmpeg_the_message_says_what_to_install(
 ) -> None:
     """Someone with a folder of M4A files would not know what is missing."""
     monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     path = tmp_path / "x.m4a"
     path.write_bytes(b"\0\0\0\x1cftypM4A \0\0\2\0" + bytes(1000))
     error = refused(path)
     assert error.kind == "no-decoder"
     assert "install ffmpeg" in str(error)
     assert "AAC" in str(error)
+
+
+@needs_ffmpeg
+def test_torchcodec_gives_the_samples_of_ffmpeg(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library would be embedded otherwise on a machine that has torchcodec in ffmpeg's place."""
+    pytest.importorskip("torchcodec.decoders", exc_type=ImportError)
+    path = tmp_path / "x.m4a"
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", files / "x.wav", "-c:a", "aac", path], check=True
+    )
+    cut = path.read_bytes()[:-1000]
+    wave, _ = decode(path, sample_rate=12_000)
+    part, _ = decode(path, start=2, duration=1)
+    monkeypatch.setenv("PATH", "")
+    np.testing.assert_array_equal(decode(path, sample_rate=12_000)[0], wave)
+    np.testing.assert_array_equal(decode(path, start=2, duration=1)[0], part)
+    np.testing.assert_array_equal(decode(path.read_bytes(), sample_rate=12_000)[0], wave)
+    assert refused(path, start=60).kind == "too-short"
+    assert refused(cut).kind == "truncated"
 
 
 @needs_ffmpeg

@@ -150,3 +150,10 @@ def test_odd_names(tmp_path: Path, wave: np.ndarray, name: str) -> None:
     """A title with quotes or a newline could not be rendered."""
     write_audio(tmp_path / name, wave, 44_100)
     assert os.listdir(tmp_path) == [name]
+
+
+def test_a_long_piece_is_written_as_vorbis(tmp_path: Path) -> None:
+    """libsndfile crashes on minutes of Vorbis written at once, and the command with it."""
+    wave = np.random.default_rng(0).normal(size=(1, 8000 * 300)).astype(np.float32) * 0.1
+    write_audio(tmp_path / "x.ogg", wave, 8000)
+    assert soundfile.info(tmp_path / "x.ogg").frames == 8000 * 300

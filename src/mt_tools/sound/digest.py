@@ -27,6 +27,7 @@ import io
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from mt_tools.sound.mp4 import atoms
 from mt_tools.sound.mpeg import end_of_tags
 from mt_tools.sound.opening import Source, open_file, resolve
 
@@ -163,18 +164,11 @@ def _chunks(
 
 def _atoms(file: BinaryIO, position: int, end: int) -> list[Span]:
     spans = []
-    while position + 8 <= end:
-        file.seek(position)
-        header = file.read(16)
-        size, begin = int.from_bytes(header[:4], "big"), position + 8
-        if size == 1:  # 64 bits follow
-            size, begin = int.from_bytes(header[8:], "big"), position + 16
-        after = position + size if size else end
+    for name, begin, after in atoms(file, position, end):
         if after < begin or after > end:
             raise _Broken
-        if header[4:8] == b"mdat":
+        if name == b"mdat":
             spans.append((begin, after))
-        position = after
     if not spans:
         raise _Broken
     return spans

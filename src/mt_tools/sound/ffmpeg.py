@@ -8,7 +8,6 @@ so that nothing has to be known of the file beforehand.
 from __future__ import annotations
 
 import os
-import shutil
 import struct
 import subprocess
 import tempfile
@@ -28,6 +27,7 @@ class FfmpegAudio:
     """The first audio stream of a file, as `ffmpeg` decodes it from the beginning."""
 
     xiph_order = False
+    onward = True
 
     def __init__(self, process: subprocess.Popen[bytes], errors: IO[bytes], read_size: int) -> None:
         assert process.stdout is not None
@@ -39,7 +39,7 @@ class FfmpegAudio:
         _, offset, _, _, self.sample_rate, self.channels = _AU_HEADER.unpack(header)
         self._output.read(offset - _AU_HEADER.size)
 
-    def blocks(self, first: int) -> Iterator[np.ndarray]:
+    def blocks(self, first: int, last: int | None = None) -> Iterator[np.ndarray]:
         """Yield the samples from frame `first` on, as float32 [frames, channels]."""
         frame_bytes = 4 * self.channels
         while data := self._output.read(self._read_size * frame_bytes):
@@ -64,26 +64,18 @@ class FfmpegAudio:
 
 
 @contextmanager
-def open_with_ffmpeg(source: str | bytes, what: str, read_size: int) -> Iterator[FfmpegAudio]:
-    """Decode a path or the bytes of a file by `ffmpeg`, which ends with the context.
+def open_with_ffmpeg(program: str, source: str | bytes, read_size: int) -> Iterator[FfmpegAudio]:
+    """Decode a path or the bytes of a file by `program`, ffmpeg, which ends with the context.
 
-    `what` names the format for the message, `read_size` counts frames. Raises `DecodeError`:
-    `no-decoder` when there is no ffmpeg on the PATH, `unreadable` or `truncated` with what ffmpeg
+    `read_size` counts frames. Raises `DecodeError`: `unreadable` or `truncated` with what ffmpeg
     said.
     """
-    program = shutil.which("ffmpeg")
-    if program is None:
-        raise DecodeError(
-            f"{what}, which libsndfile cannot decode, and no ffmpeg on the PATH: "
-            "install ffmpeg, or convert the file to FLAC, WAV, MP3 or Ogg",
-            "no-decoder",
-        )
     if isinstance(source, bytes):
         # A pipe would not do, since MP4 is read from its end.
         with tempfile.NamedTemporaryFile() as spooled:
             spooled.write(source)
             spooled.flush()
-            with open_with_ffmpeg(spooled.name, what, read_size) as audio:
+            with open_with_ffmpeg(program, spooled.name, read_size) as audio:
                 yield audio
         return
     # "file:" keeps a name such as "concat:a" from being a protocol; the whitelist keeps a playlist

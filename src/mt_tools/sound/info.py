@@ -9,26 +9,26 @@ opened is an error.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import re
-import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import mutagen
-import mutagen.aiff
+import mutagen.apev2
 import mutagen.flac
 import mutagen.id3
 import mutagen.mp3
-import mutagen.mp4
 import mutagen.oggopus
 import mutagen.oggvorbis
 import mutagen.wave
 
 from mt_tools.sound import mpeg
-from mt_tools.sound.ffmpeg import open_with_ffmpeg
+from mt_tools.sound.fields import ID3_FRAMES, Fields, Named, fields_of, named, riff_info
+from mt_tools.sound.foreign import open_foreign
 from mt_tools.sound.opening import (
     READ_SIZE,
     ForeignFormatError,
@@ -47,37 +47,15 @@ AUDIO_ENDINGS = frozenset(
 
 _VARIOUS = frozenset({"various artists", "various", "va"})
 
-_OPENERS: dict[tuple[str, str | None], Any] = {
-    ("MP3", None): mutagen.mp3.MP3,
-    ("FLAC", None): mutagen.flac.FLAC,
-    ("WAV", None): mutagen.wave.WAVE,
-    ("WAVEX", None): mutagen.wave.WAVE,
-    ("AIFF", None): mutagen.aiff.AIFF,
-    ("OGG", "VORBIS"): mutagen.oggvorbis.OggVorbis,
-    ("OGG", "OPUS"): mutagen.oggopus.OggOpus,
-}
-
-# What the formats call the same thing; every other name is kept in lower case.
-_NAMES = {
-    **{"tit2": "title", "tpe1": "artist", "tpe2": "albumartist", "talb": "album"},
-    **{"tcon": "genre", "tdrc": "date", "tyer": "date", "tbpm": "bpm"},  # ID3
-    **{"©nam": "title", "©art": "artist", "aart": "albumartist", "©alb": "album"},
-    **{"©gen": "genre", "©day": "date", "tmpo": "bpm"},  # MP4
-    **{"author": "artist", "wm/albumtitle": "album", "wm/albumartist": "albumartist"},
-    **{"wm/genre": "genre", "wm/year": "date", "wm/beatsperminute": "bpm"},  # ASF
-    **{"year": "date", "album artist": "albumartist", "tempo": "bpm"},  # APEv2, Vorbis
-}
-_PICTURES = frozenset({"metadata_block_picture", "coverart", "covr", "wm/picture"})
-
 
 @dataclass(frozen=True)
 class AudioInfo:
     """The format of an audio file and its embedded tags; None where there is no such tag.
 
     `length` is in seconds, None where only decoding could tell; `bpm` in beats a minute. `tags`
-    holds every text field by its name in lower case (`genre`, `energy`, ...), with all its values.
-    Text is NFC-normalised and stripped. `genre` has several values where the file has several or
-    separates them by `;`; a slash is left alone, since it is part of names.
+    holds every text field with all its values (see `sound.fields`). `genre` has several values
+    where the file has several or separates them by `;`; a slash is left alone, since it is part of
+    names.
     """
 
     length: float | None
@@ -90,7 +68,24 @@ class AudioInfo:
     title: str | None = None
     year: int | None = None
     bpm: float | None = None
-    tags: dict[str, list[str]] = field(default_factory=dict)
+    tags: Fields = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, length: float | None, sample_rate: int, channels: int, tags: Fields) -> AudioInfo:
+        """Describe a file by its format and all its fields."""
+        return cls(
+            length=length,
+            sample_rate=sample_rate,
+            channels=channels,
+            genre=split_values(tags.get("genre", []), ";") or None,
+            artist=_first(tags, "artist"),
+            albumartist=_first(tags, "albumartist"),
+            album=_first(tags, "album"),
+            title=_first(tags, "title"),
+            year=year_of(tags.get("date", [])),
+            bpm=bpm_of(tags.get("bpm", [])),
+            tags=tags,
+        )
 
 
 def read_info(source: Source) -> AudioInfo:
@@ -100,41 +95,38 @@ def read_info(source: Source) -> AudioInfo:
     file that cannot be opened or is cut short.
     """
     source = resolve(source)
-    length: float | None
     try:
         with SndfileAudio(source) as audio:
             sample_rate, channels, length = audio.sample_rate, audio.channels, audio.seconds
             kind, subtype = audio.file.format, audio.file.subtype
-            opener = _OPENERS.get((kind, None)) or _OPENERS.get((kind, subtype))
-            tagged = _open_tags(source, opener or mutagen.File)
-            chunks = {name: [value] for name, value in audio.file.copy_metadata().items()}
+            readers = _READERS.get((kind, None)) or _READERS.get((kind, subtype))
+            told = {} if readers else audio.file.copy_metadata()
     except ForeignFormatError as error:
-        tagged, chunks = _open_tags(source, mutagen.File), {}
-        stream = getattr(tagged, "info", None)
-        sample_rate = int(getattr(stream, "sample_rate", 0))
-        channels = int(getattr(stream, "channels", 0))
-        length = float(getattr(stream, "length", 0.0)) or None
-        if isinstance(tagged, mutagen.mp3.MP3):
-            with _file(source) as file:
-                measured = mpeg.measure(file)
-            length = (measured and measured.seconds) or length
-        if not sample_rate or not channels:
-            with open_with_ffmpeg(source, str(error), READ_SIZE) as decoded:
-                sample_rate, channels = decoded.sample_rate, decoded.channels
-    tags = _tidy([*chunks.items(), *_fields(getattr(tagged, "tags", None))])
-    return AudioInfo(
-        length=length,
-        sample_rate=sample_rate,
-        channels=channels,
-        genre=_split(tags.get("genre", [])) or None,
-        artist=_first(tags, "artist"),
-        albumartist=_first(tags, "albumartist"),
-        album=_first(tags, "album"),
-        title=_first(tags, "title"),
-        year=_year(tags.get("date", [])),
-        bpm=_bpm(tags.get("bpm", [])),
-        tags=tags,
-    )
+        return _foreign_info(source, str(error))
+    given = [(name, [value], True) for name, value in told.items()]
+    tags = fields_of(given, *_read_tags(source, readers or [_any_tags]))
+    return AudioInfo.of(length, sample_rate, channels, tags)
+
+
+def _foreign_info(source: str | bytes, what: str) -> AudioInfo:
+    """Read what only ffmpeg decodes; `what` names the format."""
+    length: float | None
+    tagged = _open_tags(source)
+    stream = getattr(tagged, "info", None)
+    sample_rate = int(getattr(stream, "sample_rate", 0))
+    channels = int(getattr(stream, "channels", 0))
+    length = float(getattr(stream, "length", 0.0)) or None
+    readers: list[Callable[[BinaryIO], Named]] = [lambda _: named(getattr(tagged, "tags", None))]
+    if isinstance(tagged, mutagen.mp3.MP3):
+        readers = _READERS["MP3", None]
+        with _file(source) as file:
+            measured = mpeg.measure(file)
+        length = (measured and measured.seconds) or length
+    if not sample_rate or not channels:
+        with open_foreign(source, what, READ_SIZE) as decoded:
+            sample_rate, channels = decoded.sample_rate, decoded.channels
+    tags = fields_of(*_read_tags(source, readers))
+    return AudioInfo.of(length, sample_rate, channels, tags)
 
 
 def group_of(info: AudioInfo, folder_name: str) -> str:
@@ -152,76 +144,94 @@ def _file(source: str | bytes) -> BinaryIO:
     return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
 
 
-def _open_tags(source: str | bytes, opener: Any) -> Any:
-    """Open a file with mutagen; None when mutagen cannot, for whatever reason.
+def split_values(texts: Iterable[str], separators: str) -> list[str]:
+    """Return the values that texts join by any of some characters, each once.
+
+    >>> split_values(["Rock; Pop", "Rock"], ";"), split_values(["AC/DC"], "")
+    (['Rock', 'Pop'], ['AC/DC'])
+    """
+    parts = [part for text in texts for part in _parts(text, separators)]
+    return list(dict.fromkeys(filter(None, parts)))
+
+
+def _parts(text: str, separators: str) -> list[str]:
+    for separator in separators[1:]:
+        text = text.replace(separator, separators[0])
+    return [part.strip() for part in text.split(separators[0])] if separators else [text]
+
+
+# --- tags ----------------------------------------------------------------------------------------
+
+
+def _mp3_tags(file: BinaryIO) -> Named:
+    return named(mutagen.id3.ID3(file, known_frames=ID3_FRAMES))
+
+
+def _ape_tags(file: BinaryIO) -> Named:
+    """Read the APEv2 tags that some programs put behind an MP3, before its ID3v1 tags if any."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - 160))
+    return named(mutagen.apev2.APEv2(file)) if b"APETAGEX" in file.read() else iter(())
+
+
+def _any_tags(file: BinaryIO) -> Named:
+    return named(getattr(mutagen.File(file), "tags", None))
+
+
+def _tags_by(opener: Callable[[BinaryIO], Any]) -> Callable[[BinaryIO], Named]:
+    return lambda file: named(opener(file).tags)
+
+
+# By libsndfile's format and subtype: what reads the tags, of which the later wins.
+_READERS: dict[tuple[str, str | None], list[Callable[[BinaryIO], Named]]] = {
+    ("MP3", None): [_ape_tags, _mp3_tags],
+    ("FLAC", None): [_tags_by(mutagen.flac.FLAC)],
+    ("WAV", None): [riff_info, _tags_by(mutagen.wave.WAVE)],
+    ("WAVEX", None): [riff_info, _tags_by(mutagen.wave.WAVE)],
+    ("OGG", "VORBIS"): [_tags_by(mutagen.oggvorbis.OggVorbis)],
+    ("OGG", "OPUS"): [_tags_by(mutagen.oggopus.OggOpus)],
+}
+
+
+def _read_tags(
+    source: str | bytes, readers: Iterable[Callable[[BinaryIO], Named]]
+) -> list[list[Any]]:
+    """Return what each reader finds; nothing where it fails, for whatever reason.
 
     Broken tags raise far more than mutagen's own errors, and none of them concerns the audio.
     """
+    found = []
+    with _file(source) as file:
+        for reader in readers:
+            with contextlib.suppress(Exception):
+                file.seek(0)
+                found.append(list(reader(file)))
+    return found
+
+
+def _open_tags(source: str | bytes) -> Any:
+    """Open a file with mutagen, whatever it is; None when mutagen cannot."""
     try:
         with _file(source) as file:
-            return opener(file)
+            return mutagen.File(file)
     except Exception:
         return None
 
 
-def _fields(tags: Any) -> Iterator[tuple[str, Iterable[Any]]]:
-    """Yield every text field of mutagen's tags, by the format's own name."""
-    if tags is None:
-        return
-    if isinstance(tags, mutagen.id3.ID3):
-        for frame in tags.values():
-            if frame.FrameID == "TXXX":
-                yield frame.desc, frame.text
-            elif frame.FrameID == "TCON":
-                yield "genre", frame.genres  # resolves ID3v1's numbers, "(17)"
-            elif frame.FrameID.startswith("T"):
-                yield frame.FrameID, frame.text
-        return
-    for name in dict.fromkeys(tags.keys()):
-        value = tags[name]
-        if isinstance(value, str | int | float) or not isinstance(value, Iterable):
-            value = [value]
-        yield name.removeprefix("----:com.apple.iTunes:"), value
-
-
-def _tidy(fields: Iterable[tuple[str, Iterable[Any]]]) -> dict[str, list[str]]:
-    """Name the fields alike in all formats and clean their text; later fields win."""
-    tidy: dict[str, list[str]] = {}
-    for name, values in fields:
-        name = _NAMES.get(name.lower(), name.lower())
-        if name in _PICTURES:
-            continue
-        texts = [_clean(part) for value in values for part in _text(value).split("\0")]
-        if texts := list(dict.fromkeys(filter(None, texts))):
-            tidy[name] = texts
-    return dict(sorted(tidy.items()))  # mutagen gives Vorbis comments in the order of a set
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _clean(text: str) -> str:
-    return unicodedata.normalize("NFC", text).strip()
-
-
-def _first(tags: dict[str, list[str]], name: str) -> str | None:
+def _first(tags: Fields, name: str) -> str | None:
     return next(iter(tags.get(name, [])), None)
 
 
-def _split(genres: Iterable[str]) -> list[str]:
-    parts = [part.strip() for genre in genres for part in genre.split(";")]
-    return list(dict.fromkeys(filter(None, parts)))
-
-
-def _year(dates: Iterable[str]) -> int | None:
+def year_of(dates: Iterable[str]) -> int | None:
+    """Return the first of some dates that begins with a year of four digits, as that year."""
     for date in dates:
         if match := re.match(r"\d{4}(?!\d)", date):
             return int(match.group()) or None
     return None
 
 
-def _bpm(texts: Iterable[str]) -> float | None:
+def bpm_of(texts: Iterable[str]) -> float | None:
+    """Return the first of some texts that is a number of beats a minute above zero."""
     for text in texts:
         try:
             value = float(text)

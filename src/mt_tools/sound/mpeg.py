@@ -24,6 +24,7 @@ _BITRATES = {
 }
 _SAMPLE_RATES = (44100, 48000, 32000)
 _SEARCHED = 1 << 17  # bytes after the tags in which the first frame must begin
+_BLOCK = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,28 @@ def measure(file: BinaryIO) -> Stream | None:
         return Stream(True, None, 0.0)
     samples = 0
     while found:
-        position = found[0]
-        while (frame := _frame_at(file, position)) and position + frame.size <= end:
-            samples += frame.samples
-            position += frame.size
+        position, walked = _walk(file, found[0], end)
+        samples += walked
         found = _find_frame(file, position + 1)
     return Stream(False, samples / first.sample_rate, 0.0)
+
+
+def _walk(file: BinaryIO, position: int, end: int) -> tuple[int, int]:
+    """Follow whole frames that adjoin; return where they end, and their samples."""
+    samples = 0
+    while True:
+        file.seek(position)
+        block = file.read(_BLOCK)  # headers lie so close that all of the file is read anyway
+        at = 0
+        while at + 4 <= len(block):
+            frame = _frame(block[at : at + 4])
+            if frame is None or position + at + frame.size > end:
+                return position + at, samples
+            samples += frame.samples
+            at += frame.size
+        if at == 0:  # the end of the file
+            return position, samples
+        position += at
 
 
 def end_of_tags(file: BinaryIO) -> int:

@@ -25,6 +25,9 @@ import soundfile
 from mt_tools.errors import RowError, UsageError
 from mt_tools.tables.atomic import atomic
 
+# Frames given to libsndfile at once: its Vorbis encoder holds all of them on the stack, and of some
+# minutes there it crashes.
+_BLOCK = 65_536
 _OGG_SERIAL = 1  # RFC 3533 asks only that streams in one file differ
 
 _ID3_FRAMES: dict[str, Callable[..., mutagen.id3.Frame]] = {
@@ -78,9 +81,16 @@ def _encode(
     container, subtype, tagger = _FORMATS[ending]
     memory = io.BytesIO()
     try:
-        soundfile.write(
-            memory, wave.T, sample_rate, format=container, subtype=subtype.format(bits=bits)
-        )
+        with soundfile.SoundFile(
+            memory,
+            "w",
+            sample_rate,
+            wave.shape[0],
+            format=container,
+            subtype=subtype.format(bits=bits),
+        ) as file:
+            for first in range(0, wave.shape[1], _BLOCK):
+                file.write(wave.T[first : first + _BLOCK])
     except (soundfile.LibsndfileError, ValueError) as error:
         raise RowError(
             f"cannot write {wave.shape[0]} channels at {sample_rate} Hz and {bits} bits as "
