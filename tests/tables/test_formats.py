@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from mt_tools.errors import BrokenTable, MtToolsError, UsageError
 from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import Column, reserved
+from mt_tools.tables.levels import Levels
 from mt_tools.tables.sink import WRITERS
 from mt_tools.tables.source import Assumed, Peeked, Source, open_stream, open_table
 
@@ -30,6 +31,7 @@ ENDINGS = {
 }
 BINARY = ("parquet", "npz", "arrow", "stream")
 MEL = {"kind": "mel", "sample_rate": 12000, "floor": 1e-10, "window": "Hann – ±"}
+LEVELS = Levels.between(-80.0, 0.0)
 STEPS = [{"command": "mt-x", "version": "1", "settings": {"ä": 1.5}, "inputs": []}]
 
 LABELS = {
@@ -78,6 +80,15 @@ def everything() -> Batch:
     return batch.append(Column("plsa", "vector", "target", {"factors": 2}, (2,)), mix)
 
 
+def with_bytes() -> Batch:
+    """Return the same with features and vectors in bytes."""
+    levels = LEVELS.decode(np.random.default_rng(4).integers(0, 256, (4, 3, 5)).astype(np.uint8))
+    levels[1] = np.nan
+    mel = Column("bytes", "tensor", "feature", MEL, (3, 5), levels=LEVELS, transform="of it")
+    few = Column("few", "vector", "embedding", {}, (3,), levels=LEVELS)
+    return everything().append(mel, levels).append(few, levels[:, :, 0])
+
+
 def written(format: str, *batches: Batch, failed: int = 0) -> bytes:
     """Return the bytes of a table in a format."""
     file = io.BytesIO()
@@ -105,7 +116,7 @@ def column(batches: list[Batch], name: str) -> list[Any]:
 @pytest.mark.parametrize("format", BINARY)
 def test_binary_formats_keep_values_roles_settings_and_history(format: str) -> None:
     """A table that went through a file or pipe would not be what was computed."""
-    table = everything()
+    table = with_bytes()
     content = written(format, table.take([0, 1]), table.take([2, 3]))
     source, batches = read(format, content)
     assert source.columns == table.columns
@@ -251,7 +262,7 @@ def test_csv_of_spreadsheets() -> None:
         (b"id,a,a\n1,2,3\n", "has a twice"),
         (b"id,a\n1,2,3\n", "row 2 has 3 cells, the header has 2"),
         (b"id\n\xff\n", "not UTF-8"),
-        (b"id\n" + b"x" * 200_000 + b"\n", "not CSV"),
+        (b'"id,a\n1,2\n', "not CSV"),
     ],
 )
 def test_csv_that_is_broken(content: bytes, said: str) -> None:

@@ -6,6 +6,7 @@ columns by description. What they don't touch passes through as it came, unknown
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,18 +17,36 @@ import pyarrow as pa
 
 from mt_tools.errors import UsageError
 from mt_tools.tables.columns import Column, guess_role
+from mt_tools.tables.levels import Levels
 
 ROLE_KEY = b"mt.role"
 SETTINGS_KEY = b"mt.settings"
+LEVELS_KEY = b"mt.levels"
+TRANSFORM_KEY = b"mt.transform"
 
 
 def column_of(field: pa.Field) -> Column:
     """Describe an Arrow field."""
     metadata = field.metadata or {}
     kind, shape, half = _kind_of(field.type)
+    levels = _levels_of(field)
+    if levels is not None and kind == "other":
+        kind, shape = "vector", (field.type.list_size,)
     role = metadata.get(ROLE_KEY, b"").decode() or guess_role(field.name, kind)
     settings = json.loads(metadata[SETTINGS_KEY]) if SETTINGS_KEY in metadata else {}
-    return Column(field.name, kind, role, settings, shape, half)
+    transform = metadata.get(TRANSFORM_KEY, b"").decode()
+    return Column(field.name, kind, role, settings, shape, half, levels, transform)
+
+
+def _levels_of(field: pa.Field) -> Levels | None:
+    """Return what the bytes of a field stand for; None where they are numbers of their own."""
+    said = (field.metadata or {}).get(LEVELS_KEY)
+    tensor = isinstance(field.type, pa.FixedShapeTensorType)
+    if said is None or not (tensor or pa.types.is_fixed_size_list(field.type)):
+        return None
+    if field.type.value_type != pa.uint8():  # another program has converted them
+        return None
+    return Levels(**json.loads(said))
 
 
 def field_of(column: Column) -> pa.Field:
@@ -39,6 +58,10 @@ def field_of(column: Column) -> pa.Field:
         metadata[SETTINGS_KEY] = json.dumps(
             column.settings, sort_keys=True, ensure_ascii=False
         ).encode()
+    if column.levels is not None:
+        metadata[LEVELS_KEY] = json.dumps(dataclasses.asdict(column.levels)).encode()
+    if column.transform:
+        metadata[TRANSFORM_KEY] = column.transform.encode()
     return pa.field(column.name, _type_of(column), metadata=metadata or None)
 
 
@@ -69,6 +92,8 @@ def _kind_of(type_: pa.DataType) -> tuple[str, tuple[int, ...], bool]:
 
 def _type_of(column: Column) -> pa.DataType:
     value = pa.float16() if column.half else pa.float32()
+    if column.levels is not None:
+        value = pa.uint8()
     match column.kind:
         case "string":
             return pa.string()
@@ -98,6 +123,8 @@ def to_arrow(column: Column, values: Any) -> pa.Array:
         rows = array.reshape(len(array), size)
         missing = np.isnan(rows).all(axis=1) if rows.size else np.zeros(len(rows), bool)
         mask = pa.array(missing) if missing.any() else None
+        if column.levels is not None:
+            rows = _leveled(column.name, column.levels, rows, missing)
         flat = pa.array(np.ascontiguousarray(rows).reshape(-1))
         storage = pa.FixedSizeListArray.from_arrays(flat, size, mask=mask)
         if column.kind == "vector":
@@ -112,6 +139,18 @@ def to_arrow(column: Column, values: Any) -> pa.Array:
         rows_ = [None if v is None else {"bytes": v[0], "path": v[1]} for v in values]
         return pa.array(rows_, type=type_)
     return pa.array(list(values), type=type_)
+
+
+def _leveled(name: str, levels: Levels, rows: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Return rows as levels; those that are `missing` are anything."""
+    if missing.any():
+        rows = np.where(missing[:, None], np.float32(levels.offset), rows)
+    if not np.isfinite(rows).all():
+        raise UsageError(
+            f"column {name!r} has values that are not finite, which uint8 cannot hold: use "
+            "--dtype float32"
+        )
+    return levels.encode(rows)
 
 
 def to_numpy(array: pa.ChunkedArray, column: Column) -> np.ndarray:
@@ -155,7 +194,11 @@ def _floats(array: pa.ChunkedArray, column: Column) -> np.ndarray:
         storage = chunk.storage if isinstance(chunk, pa.ExtensionArray) else chunk
         # `.values` ignores the offset of a slice, `flatten()` skips null rows: neither fits alone.
         flat = storage.values.slice(storage.offset * size, len(storage) * size)
+        if column.levels is not None:
+            flat = flat.fill_null(0)  # of null rows, which Parquet gives nulls inside as well
         block = flat.to_numpy(zero_copy_only=False).reshape(len(storage), size)
+        if column.levels is not None:
+            block = column.levels.decode(block)
         result[row : row + len(storage)] = block
         if storage.null_count:
             result[row : row + len(storage)][storage.is_null().to_numpy(zero_copy_only=False)] = (
@@ -222,6 +265,10 @@ class Batch:
         self.require(name)
         field = self._table.schema.field(name)
         return to_numpy(self._table.column(name), column_of(field))
+
+    def null_count(self, name: str) -> int:
+        """Return in how many rows a column is null; of features this reads no numbers."""
+        return int(self._table.column(name).null_count)
 
     def integers(self, name: str) -> list[int | None]:
         """Return an integer column exactly, also beyond 2**53, where float64 has gaps."""

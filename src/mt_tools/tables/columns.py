@@ -14,14 +14,18 @@ Kinds and the numpy arrays they appear as (`None`, or NaN for numbers, is unlabe
 | `strings` | list<string>                     | object [n] of list[str] or None; [] = none     |
 | `vector`  | fixed_size_list<float, d>        | float32 [n, d], NaN = null                     |
 | `tensor`  | fixed_shape_tensor[shape]        | float32 [n, *shape], NaN = null                |
+|           | either of uint8, with `levels`   | float32, as above: see `tables.levels`         |
 | `audio`   | struct<bytes, path>              | object [n] of (bytes, str) or None             |
 | `other`   | anything else                    | passes through unread                          |
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
+
+from mt_tools.tables.levels import Levels
 
 RESERVED = {
     "id": "string",
@@ -44,7 +48,11 @@ ROLES = ("reserved", "label", "feature", "embedding", "target", "prediction")
 
 @dataclass(frozen=True)
 class Column:
-    """One column: `shape` is that of a vector (d,) or tensor; `settings` say how it was made."""
+    """One column: `shape` is that of a vector (d,) or tensor; `settings` say how it was made.
+
+    `transform` holds the fitted transform that features went through (`features.transforms`, as
+    text), so that a model which learns from them can do the same to sound.
+    """
 
     name: str
     kind: str
@@ -52,10 +60,12 @@ class Column:
     settings: dict[str, Any] = field(default_factory=dict)
     shape: tuple[int, ...] = ()
     half: bool = False  # stored as float16: only for logarithmic values
+    levels: Levels | None = None  # stored as uint8
+    transform: str = ""
 
     def renamed(self, name: str) -> Column:
         """Return the same column under another name."""
-        return Column(name, self.kind, self.role, self.settings, self.shape, self.half)
+        return dataclasses.replace(self, name=name)
 
 
 def reserved(name: str) -> Column:

@@ -2,26 +2,29 @@
 
 Strings are unicode arrays; a multilabel column is an int8 multi-hot matrix (-1 in every place of an
 unlabelled row) with `<column>__vocab` beside it; `<column>__null` marks the nulls of the rest.
+Features in bytes have `<column>__levels` beside them: [scale, offset], see `tables.levels`.
 `__meta__` is the JSON of kinds, roles, settings and provenance. A foreign NPZ lacks it: kinds are
 then guessed from dtype and shape.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zipfile
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from mt_tools.errors import UsageError
+from mt_tools.errors import BrokenTable, UsageError
 from mt_tools.tables import provenance
 from mt_tools.tables.batch import Batch, MemoryReader, concatenate
 from mt_tools.tables.columns import Column, guess_role
+from mt_tools.tables.levels import Levels
 from mt_tools.tables.parquet import broken
 
 META = "__meta__"
-SUFFIXES = ("__vocab", "__null")
+SUFFIXES = ("__vocab", "__null", "__levels")
 
 
 class NpzWriter:
@@ -49,6 +52,8 @@ class NpzWriter:
                     "kind": column.kind, "role": column.role, "settings": column.settings,
                     "shape": list(column.shape), "half": column.half,
                 }  # fmt: skip
+                if column.transform:
+                    described[name]["transform"] = column.transform
         meta = {"columns": described, "provenance": self._steps}
         arrays[META] = np.array(json.dumps(meta, sort_keys=True, ensure_ascii=False))
         # Not np.savez, for which a column called `file` would be an argument.
@@ -83,7 +88,14 @@ def _encode(column: Column, values: Any) -> dict[str, np.ndarray]:
             words = np.array(vocabulary, dtype=np.str_)
             return {name: hot, f"{name}__vocab": words, f"{name}__null": null}
         case "number" | "vector" | "tensor":
-            return {name: values.astype(np.float16) if column.half else values}
+            if column.levels is None:
+                return {name: values.astype(np.float16) if column.half else values}
+            levels = column.levels
+            null = np.isnan(values.reshape(len(values), -1)).all(axis=1)
+            values = values.copy()
+            values[null] = levels.offset
+            line = np.array([levels.scale, levels.offset])
+            return {name: levels.encode(values), f"{name}__levels": line, f"{name}__null": null}
     raise UsageError(
         f"column {name!r} ({column.kind}) cannot be kept in NPZ: write .parquet or .arrow instead"
     )
@@ -96,9 +108,22 @@ def read_npz(file: str | BinaryIO, name: str) -> MemoryReader:
             arrays = {member: members[member] for member in members.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise broken(name, "NPZ", error) from error
+    if strange := [member for member, array in arrays.items() if isinstance(array, bytes)]:
+        raise BrokenTable(
+            f"{name}: a zip archive with {strange[0]}, not NPZ: expected arrays (.npy); a workbook "
+            "has to be saved as CSV first"
+        )
     meta = json.loads(str(arrays.pop(META))) if META in arrays else {}
     described = {
-        key: Column(key, d["kind"], d["role"], d["settings"], tuple(d["shape"]), bool(d["half"]))
+        key: Column(
+            key,
+            d["kind"],
+            d["role"],
+            d["settings"],
+            tuple(d["shape"]),
+            bool(d["half"]),
+            transform=d.get("transform", ""),
+        )
         for key, d in meta.get("columns", {}).items()
     }
     columns, values = [], {}
@@ -106,6 +131,9 @@ def read_npz(file: str | BinaryIO, name: str) -> MemoryReader:
         if key not in described and _beside(key) in arrays:
             continue
         column = described.get(key) or _guess(name, key, array, arrays)
+        if f"{key}__levels" in arrays and array.dtype == np.uint8:
+            scale, offset = arrays[f"{key}__levels"].tolist()
+            column = dataclasses.replace(column, levels=Levels(scale, offset))
         columns.append(column)
         values[key] = _decode(column, array, arrays)
     if len({len(v) for v in values.values()}) > 1:
@@ -115,7 +143,7 @@ def read_npz(file: str | BinaryIO, name: str) -> MemoryReader:
 
 
 def _beside(key: str) -> str | None:
-    """Return the array that `<array>__vocab` or `<array>__null` belongs to; None for others."""
+    """Return the array that `<array>__vocab` or another suffix belongs to; None for others."""
     return next((key.removesuffix(s) for s in SUFFIXES if key.endswith(s)), None)
 
 
@@ -160,4 +188,8 @@ def _decode(column: Column, array: np.ndarray, arrays: dict[str, np.ndarray]) ->
         if null is not None:
             values = [None if n else v for v, n in zip(values, null, strict=True)]
         return values
+    if column.levels is not None:
+        array = column.levels.decode(array)
+        if null is not None:
+            array[null] = np.nan
     return array

@@ -29,6 +29,7 @@ from mt_tools.settings import differences
 from mt_tools.tables import provenance
 from mt_tools.tables.batch import Batch, column_of, field_of
 from mt_tools.tables.columns import Column
+from mt_tools.tables.levels import Levels
 from mt_tools.tables.parquet import ROW_GROUP_BYTES, ParquetWriter, broken
 from mt_tools.tables.source import Source, sniff
 
@@ -54,9 +55,10 @@ class Shards:
         self.column = column
         self._files = [_open(file) for file in files]
         self._places: list[tuple[int, int]] = []
+        self._levels: list[Levels | None] = []
         sizes = []
         for number, file in enumerate(self._files):
-            _check(file, column)
+            self._levels.append(_check(file, column).levels)
             for group in range(file.parquet.metadata.num_row_groups):
                 self._places.append((number, group))
                 sizes.append(file.parquet.metadata.row_group(group).num_rows)
@@ -79,7 +81,7 @@ class Shards:
     def row_group(self, index: int) -> NDArray[Any]:
         """Return the column's rows of one group, [rows, *shape]; null rows are NaN.
 
-        float16 where the column is stored so, else float32.
+        float16 where the column is stored so, else float32 (also of bytes).
         """
         number, group = self._places[index]
         file = self._files[number]
@@ -90,7 +92,8 @@ class Shards:
         except (pa.ArrowInvalid, OSError) as error:
             raise broken(file.name, "Parquet", error) from error
         dtype = np.float16 if self.column.half else np.float32
-        chunks = [_values(chunk, dtype) for chunk in table.column(self.column.name).chunks]
+        levels = self._levels[number]
+        chunks = [_values(chunk, dtype, levels) for chunk in table.column(self.column.name).chunks]
         none = np.empty((0, math.prod(self.column.shape)), dtype)
         rows = chunks[0] if len(chunks) == 1 else np.concatenate([none, *chunks])
         return rows.reshape(len(rows), *self.column.shape)
@@ -123,8 +126,8 @@ def _open(file: str | BinaryIO) -> _Open:
         raise broken(name, "Parquet", error) from error
 
 
-def _check(file: _Open, column: Column) -> None:
-    """Raise unless a file's column is the one described."""
+def _check(file: _Open, column: Column) -> Column:
+    """Return a file's column; raise unless it is the one described."""
     schema = file.parquet.schema_arrow
     if column.name not in schema.names:
         raise SettingsMismatch(
@@ -136,6 +139,7 @@ def _check(file: _Open, column: Column) -> None:
         differ.append(f"shape: got {found.shape}, expected {column.shape}")
     if differ:
         raise SettingsMismatch(f"{file.name}, column {column.name!r}: {'; '.join(differ)}")
+    return found
 
 
 class _LightReader:
@@ -166,7 +170,7 @@ class _LightReader:
             raise broken(self._file.name, "Parquet", error) from error
 
 
-def _values(chunk: Any, dtype: Any) -> NDArray[Any]:
+def _values(chunk: Any, dtype: Any, levels: Levels | None) -> NDArray[Any]:
     """Return vectors or tensors as [rows, values]; null rows are NaN.
 
     The memory is Arrow's where nothing is null: copies and conversions (`tables.batch.to_numpy`
@@ -175,8 +179,10 @@ def _values(chunk: Any, dtype: Any) -> NDArray[Any]:
     storage = chunk.storage if isinstance(chunk, pa.ExtensionArray) else chunk
     size = storage.type.list_size
     flat = storage.values.slice(storage.offset * size, len(storage) * size)
+    if levels is not None:
+        flat = flat.fill_null(0)  # of null rows, which Parquet gives nulls inside as well
     rows = flat.to_numpy(zero_copy_only=False).reshape(len(storage), size)
-    rows = rows.astype(dtype, copy=False)
+    rows = rows.astype(dtype, copy=False) if levels is None else levels.decode(rows)
     if storage.null_count:
         rows = rows.copy()
         rows[storage.is_null().to_numpy(zero_copy_only=False)] = np.nan
@@ -205,7 +211,7 @@ def shards_of(paths: Sequence[str], column: Column, limit: int) -> Shards | None
 
 
 def row_bytes(column: Column) -> int:
-    """Return the size of a row of a column of vectors or tensors in memory."""
+    """Return the size of a row of a column of vectors or tensors in memory, read."""
     return math.prod(column.shape) * (2 if column.half else 4)
 
 

@@ -23,14 +23,22 @@ import pyarrow as pa
 from mt_tools.errors import BrokenTable, SettingsMismatch, UsageError
 from mt_tools.settings import differences
 from mt_tools.tables import provenance
-from mt_tools.tables.batch import Batch, column_of, field_of
+from mt_tools.tables.batch import (
+    Batch,
+    MemoryReader,
+    column_of,
+    field_of,
+    to_arrow,
+    to_numpy,
+)
 from mt_tools.tables.columns import RESERVED, Column, guess_role, reserved
+from mt_tools.tables.delimited import read_csv
+from mt_tools.tables.kept import SPOOL_BYTES, Kept, Narrow
 from mt_tools.tables.npz import read_npz
 from mt_tools.tables.parquet import ArrowFileReader, ParquetReader
 from mt_tools.tables.stream import StreamReader
-from mt_tools.tables.text import read_csv, read_json_lines
+from mt_tools.tables.text import read_json_lines
 
-SPOOL_BYTES = 64 << 20
 ENDINGS = {
     ".parquet": "parquet",
     ".npz": "npz",
@@ -50,7 +58,10 @@ class Reader(Protocol):
 
     schema: pa.Schema
     provenance: list[provenance.Step]
-    failed: int
+
+    @property
+    def failed(self) -> int:
+        """Rows that the commands before this one could not make."""
 
     def __iter__(self) -> Iterator[Batch]: ...
 
@@ -129,7 +140,7 @@ def open_table(path: str, format: str | None = None) -> Reader:
             found = sniff(file.read(8))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; name a table, a folder or `-`") from error
-    if format == "csv" or (found == "paths" and Path(path).suffix.lower() == ".csv"):
+    if format == "csv" or (found == "paths" and Path(path).suffix.lower() in (".csv", ".tsv")):
         with open(path, "rb") as file:
             return read_csv(file, path)
     if found == "jsonl":
@@ -205,6 +216,16 @@ class Source:
         """Return the columns that have one of these roles."""
         return [column for column in self.columns.values() if column.role in roles]
 
+    def light(self, names: Sequence[str]) -> Source:
+        """Return the same rows with their ids and these columns alone, to be read first.
+
+        Both can then be iterated, this source any number of times and only after the light one has
+        been read to its end: what comes through a pipe is kept meanwhile (see `tables.kept`).
+        """
+        light = Source([reader.narrow(names) for reader in self._readers], self.folders)
+        light.repeated = self.repeated
+        return light
+
     def __iter__(self) -> Iterator[Batch]:
         seen: set[str] = set()
         row = 0
@@ -240,7 +261,7 @@ class _Fixed:
         self._reader = reader
         self.schema = reader.schema
         self.provenance = reader.provenance
-        self._batches: Iterable[Batch] = reader
+        self._batches: Iterable[Batch] = reader  # of the next reading
         names = [field.name for field in reader.schema if _is_loose(field)]
         if not names:
             return
@@ -258,8 +279,15 @@ class _Fixed:
     def failed(self) -> int:
         return self._reader.failed
 
+    def narrow(self, names: Sequence[str]) -> Narrow:
+        """Return these columns alone, after which the table itself can be read still."""
+        if not isinstance(self._reader, _LASTING):
+            self._batches = self._reader = Kept(self._reader, self._batches)
+        return Narrow(self._reader, self.schema, names)
+
     def __iter__(self) -> Iterator[Batch]:
-        return iter(self._batches)
+        batches, self._batches = self._batches, self._reader
+        return iter(batches)
 
 
 def _united(schemas: Sequence[pa.Schema], assumed: Assumed | None) -> pa.Schema:
@@ -291,6 +319,8 @@ def _wider(one: pa.Field, other: pa.Field) -> pa.Field:
         raise SettingsMismatch(
             f"column {one.name!r} differs between the inputs: {'; '.join(differ)}"
         )
+    if ours.levels != theirs.levels:  # other lines through the bytes: floats hold both
+        return field_of(dataclasses.replace(ours, half=False, levels=None))
     if one.type == other.type:
         return one
     if {ours.kind, theirs.kind} == {"integer", "number"}:
@@ -352,7 +382,7 @@ def _conform(batch: Batch, schema: pa.Schema, row: int) -> Batch:
     arrays = []
     for field in schema:
         if field.name in table.column_names:
-            arrays.append(_cast(table.column(field.name), field))
+            arrays.append(_cast(table.column(field.name), field, table.schema.field(field.name)))
         elif field.name == "id":
             paths = table.column("path").to_pylist() if "path" in table.column_names else None
             ids = paths or [f"row-{row + i}" for i in range(table.num_rows)]
@@ -362,7 +392,11 @@ def _conform(batch: Batch, schema: pa.Schema, row: int) -> Batch:
     return Batch(pa.Table.from_arrays(arrays, schema=schema))
 
 
-def _cast(array: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+def _cast(array: pa.ChunkedArray, field: pa.Field, given: pa.Field) -> pa.ChunkedArray:
+    levels = column_of(given).levels
+    if levels is not None and levels != column_of(field).levels:
+        values = to_numpy(array, column_of(given))
+        return pa.chunked_array([to_arrow(column_of(field), values)])
     if array.type == field.type:
         return array
     tensor = isinstance(field.type, pa.FixedShapeTensorType)
@@ -386,6 +420,8 @@ def source_of(batches: Sequence[Batch], folders: Sequence[str] = ()) -> Source:
 
 
 class _Made:
+    """Batches that were made here; a `Reader`."""
+
     def __init__(self, batches: Sequence[Batch]) -> None:
         self._batches = batches
         self.schema = batches[0]._table.schema
@@ -394,3 +430,7 @@ class _Made:
 
     def __iter__(self) -> Iterator[Batch]:
         return iter(self._batches)
+
+
+_LASTING = (ParquetReader, ArrowFileReader, MemoryReader, Kept, _Made)
+"""Readers that can be iterated again."""

@@ -3,7 +3,7 @@
 JSON lines: a row a line; `<task>_score` is an object tag -> score in vocabulary order; what is not
 finite is null. JSON: one array of the same objects. CSV: lists are `a|b`, an empty cell is null,
 `|` is the empty list, a bar inside a tag is `\\|`; scores get a column a tag, `<task>_score.<tag>`;
-tensors and embeddings are refused.
+tensors and embeddings are refused. `tables.delimited` reads CSV.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import io
 import itertools
 import json
 import math
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
@@ -23,9 +22,6 @@ from mt_tools.errors import BrokenTable, UsageError
 from mt_tools.tables import provenance
 from mt_tools.tables.batch import Batch, MemoryReader
 from mt_tools.tables.columns import RESERVED, Column, guess_role
-
-_INTEGER = re.compile(r"0|-?[1-9]\d{0,17}")
-_NUMBER = re.compile(r"(?i:nan)|-?(0|[1-9]\d{0,17})(\.\d*)?([eE][-+]?\d+)?")
 
 
 def plain(value: Any) -> Any:
@@ -188,19 +184,6 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|")
 
 
-def _split(cell: str) -> list[str]:
-    """Return the tags of a cell: what stands between bars that no backslash escapes."""
-    if cell == "|":
-        return []
-    tags = [""]
-    for escaped, bar, plain in re.findall(r"(?s)\\(.)|(\|)|(.)", cell):
-        if bar:
-            tags.append("")
-        else:
-            tags[-1] += escaped or plain
-    return tags
-
-
 def read_json_lines(file: Iterable[bytes], name: str) -> MemoryReader:
     """Read rows of JSON lines, or of one JSON array.
 
@@ -242,48 +225,11 @@ def _from_rows(name: str, rows: list[dict[str, Any]]) -> MemoryReader:
     return _from_cells(name, {key: [row.get(key) for row in rows] for key in names})
 
 
-def read_csv(file: BinaryIO, name: str) -> MemoryReader:
-    """Read CSV; only `--from csv` or the ending asks for it, as any text looks like CSV."""
-    try:
-        text = file.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BrokenTable(f"{name}: not UTF-8 text ({error}): convert it first") from error
-    try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
-    except csv.Error as error:
-        raise BrokenTable(f"{name}: not CSV ({error}): make it again") from error
-    header, rows = (rows[0], rows[1:]) if rows else ([], [])
-    for number, row in enumerate(rows, 2):
-        if len(row) != len(header):
-            raise BrokenTable(
-                f"{name}: row {number} has {len(row)} cells, the header has {len(header)}"
-            )
-    twice = sorted({key for key in header if header.count(key) > 1})
-    if twice:
-        raise BrokenTable(f"{name}: the header has {', '.join(twice)} twice: rename one of them")
-    cells = {key: _csv_values(key, [row[i] for row in rows]) for i, key in enumerate(header)}
-    return _from_cells(name, _scores_together(cells))
-
-
-def _scores_together(cells: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """Put `<task>_score.<tag>` columns together again, to an object tag -> score a row."""
-    joined: dict[str, list[Any]] = {}
-    for key, values in cells.items():
-        task, dot, tag = key.partition("_score.")
-        if not dot:
-            joined[key] = values
-            continue
-        rows = joined.setdefault(f"{task}_score", [{} for _ in values])
-        for row, value in zip(rows, values, strict=True):
-            row[tag] = value
-    return joined
-
-
 def _from_cells(table: str, cells: dict[str, list[Any]]) -> MemoryReader:
     """Build a table whose columns are inferred from all of their JSON values."""
     columns, values = [], {}
     for name, given in cells.items():
-        column, values[name] = _infer(table, name, given)
+        column, values[name] = infer(table, name, given)
         columns.append(column)
     try:
         return MemoryReader(Batch.build(columns, values), [])
@@ -291,23 +237,7 @@ def _from_cells(table: str, cells: dict[str, list[Any]]) -> MemoryReader:
         raise BrokenTable(f"{table}: a value is not text or a number ({error})") from error
 
 
-def _csv_values(name: str, cells: list[str]) -> list[Any]:
-    kind = RESERVED.get(name)
-    given = [cell for cell in cells if cell]
-    if kind == "string":
-        return [cell or None for cell in cells]
-    if any(cell == "|" or len(_split(cell)) > 1 for cell in given):
-        return [_split(cell) if cell else None for cell in cells]
-    if given and all(cell in ("true", "false") for cell in given):
-        return [cell == "true" if cell else None for cell in cells]
-    # Only what a number prints as: `007` and `1_000` are names.
-    for read, pattern in ((int, _INTEGER), (float, _NUMBER)):
-        if all(pattern.fullmatch(cell) for cell in given):
-            return [read(cell) if cell else None for cell in cells]
-    return [(_split(cell)[0] if "|" in cell else cell) or None for cell in cells]
-
-
-def _infer(table: str, name: str, cells: list[Any]) -> tuple[Column, Any]:
+def infer(table: str, name: str, cells: list[Any]) -> tuple[Column, Any]:
     """Return the column that holds these JSON values, and the values in its form."""
     given = [cell for cell in cells if cell is not None]
     kind = _json_kind(given)
