@@ -21,7 +21,8 @@ class Remote:
     set's folder, where the address does not end in it. `mirrors` are other addresses of the same
     bytes, tried in order. `unpack` is the folder, below the data set's, that an archive is unpacked
     into (`.` is the data set's own); None keeps the file as it is. `piece_of` is the name of the
-    archive that this file is a piece of: pieces are joined in their order, then unpacked.
+    archive that this file is a piece of: pieces are joined in their order, then unpacked. `sets`
+    are the label sets that need the file; empty where all do.
     """
 
     url: str
@@ -31,6 +32,7 @@ class Remote:
     mirrors: tuple[str, ...] = ()
     unpack: str | None = None
     piece_of: str = ""
+    sets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,12 @@ class Dataset:
     first where none is said), `splits` the published splits by name (`--split`; none where none is
     said, unless `official` names the one that comes with the data set).
 
+    `kinds` are the kinds of the label columns as `tables.columns` has them (`string` where none is
+    said), `labels_of` the label columns of each set, where it has not all. `group` is what the
+    column `group` holds (empty: there is none), `apart` the splits that keep each group in one
+    part, `counts` how many rows were published: of a set, or of a part (`fault-filtered:test`);
+    `notes` what one has to know of a set or a split, by its name (`` is the whole).
+
     `index` reads the published files below a folder: see `datasets.index`. `tiny` writes a folder
     of the same layout with a few made files, for tests. `file` finds the name of a file, as the
     faults spell it, in an id or a path.
@@ -77,6 +85,12 @@ class Dataset:
     sets: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()
     official: str = ""
+    kinds: dict[str, str] = field(default_factory=dict)
+    labels_of: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    group: str = ""
+    apart: tuple[str, ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
     file: re.Pattern[str] = re.compile(r"(?!)")
     faults: tuple[Fault, ...] = ()
 
