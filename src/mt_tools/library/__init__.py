@@ -1,0 +1,1 @@
+"""What other programs know of tracks: playlists, Rekordbox, iTunes, beets. Read, never written."""
