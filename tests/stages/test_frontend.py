@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mt_tools.errors import DecodeError, RunError, UsageError
 from mt_tools.features.extract import excerpts
 from mt_tools.features.settings import FeatureSettings
 from mt_tools.recipes import parse
 from mt_tools.sound.decode import decode
+from mt_tools.sound.opening import READ_SIZE
 from mt_tools.stages.frontend import (
     Part,
     Track,
@@ -238,6 +242,159 @@ def test_a_track_that_ends_before_its_segments_fails(piece: Path) -> None:
     with pytest.raises(DecodeError, match="segment at 5 s begins at or beyond the end") as caught:
         compute((track(piece, length=6.0), settings))
     assert caught.value.kind == "too-short"
+
+
+# --- parts of a track ----------------------------------------------------------------------------
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    stored=st.sampled_from([8000, 11025, 22050]),
+    rate=st.sampled_from([8000, 11025, 16000]),
+    frames=st.integers(4000, 40000),
+    start=st.floats(0, 1),
+    seconds=st.floats(0.02, 1.5),
+    hop=st.floats(0.02, 1.5),
+    excerpt=st.sampled_from(["segment:S", "segment:S:H", "crops:4:S:7", "parts:3:S", "parts:3"]),
+    ending=st.sampled_from([".wav", ".flac"]),
+)
+def test_parts_are_the_samples_of_the_whole(
+    tmp_path: Path, stored: int, rate: int, frames: int, start: float, seconds: float, hop: float,
+    excerpt: str, ending: str,
+) -> None:  # fmt: skip
+    """A row of a segment would not be the sound that its start and duration say."""
+    path = tmp_path / f"any{ending}"
+    wave = np.random.default_rng(frames).normal(0, 0.1, (frames, 1)).astype(np.float32)
+    soundfile.write(path, wave, stored, "PCM_16")
+    start = min(start, 0.5 * frames / stored)
+    text = excerpt.replace("S", repr(seconds)).replace("H", repr(hop))
+    features = FeatureSettings(kind="wave", sample_rate=rate, excerpt=text)
+    row = dataclasses.replace(track(path), start=start, origin="any")
+    parts = compute((row, features))
+    whole, _ = decode(str(path), sample_rate=rate, channels=1)
+    assert parts
+    for part in parts:
+        begin = round((part.start or 0.0) * rate)
+        expected = whole[0, begin : begin + len(part.features)]
+        found = part.features[: len(expected)]
+        # Rounding may take the very last sample of a track, which is silence then.
+        last = len(whole[0]) - begin - 1
+        np.testing.assert_allclose(found[:last], expected[:last], rtol=0, atol=1e-6)
+        # What the file does not have is silence.
+        short = features.excerpt_seconds and frames / stored - start < features.excerpt_seconds
+        assert short or len(part.features) - len(expected) <= 1
+        np.testing.assert_array_equal(part.features[len(expected) :], 0)
+
+
+def test_crops_are_drawn_by_track_and_seed_alone(piece: Path, make_batch: Any) -> None:
+    """Another order of the table, or another track beside it, would give other training data."""
+    settings = FeatureSettings(sample_rate=8000, bands=8, excerpt="crops:5:0.5:1")
+
+    def starts(ids: list[str], settings: FeatureSettings, jobs: int = 0) -> dict[str, list[Any]]:
+        batch = make_batch(
+            id=ids, path=[str(piece)] * len(ids), origin=[i.partition("#")[0] for i in ids],
+            recipe=["pitch=2" if "#" in i else None for i in ids],
+        )  # fmt: skip
+        rows = feature_rows([batch], settings, folders=[], jobs=jobs, fail=pytest.fail)
+        return {batch.ids[row]: [part.start for part in parts] for batch, row, parts in rows}
+
+    found = starts(["a", "b", "a#pitch=+2"], settings)
+    assert all(len(set(places)) == 5 for places in found.values())
+    assert starts(["b", "x", "a#pitch=+2", "a"], settings, jobs=2) == found | {
+        "x": starts(["x"], settings)["x"]
+    }
+    assert found["a"] != found["b"]
+    assert found["a"] != found["a#pitch=+2"]
+    assert starts(["a"], dataclasses.replace(settings, excerpt="crops:5:0.5:2"))["a"] != found["a"]
+    fewer = starts(["a"], dataclasses.replace(settings, excerpt="crops:2:0.5:1"))["a"]
+    assert set(fewer) < set(found["a"])
+
+
+def test_crops_reach_every_part_of_a_track(piece: Path) -> None:
+    """The beginning or the end of tracks would never be heard."""
+    settings = FeatureSettings(sample_rate=8000, bands=8, n_fft=256, excerpt="crops:200:0.5")
+    parts = compute((dataclasses.replace(track(piece), origin="a"), settings))
+    counts = np.histogram([part.start or 0.0 for part in parts], bins=7, range=(0, 3.5))[0]
+    assert counts.min() > 10  # of 28.6 expected: less by chance once in ten thousand draws
+
+
+@pytest.mark.parametrize(
+    ("short", "found"), [("pad", [1.0, 0.0]), ("repeat", [1.0, 1.0]), ("skip", None)]
+)
+def test_a_track_shorter_than_its_excerpt(
+    tmp_path: Path, make_batch: Any, failures: Any, short: str, found: Any
+) -> None:
+    """Half of a training example would be silence where that was not wanted, or a track vanish."""
+    path = tmp_path / "short.wav"
+    soundfile.write(path, np.ones(8000) * 0.5, 8000)
+    settings = FeatureSettings(kind="wave", sample_rate=8000, excerpt="segment:2", short=short)
+    batch = make_batch(path=[str(path)])
+    rows = list(feature_rows([batch], settings, folders=[], jobs=0, fail=failures))
+    if found is None:
+        assert not rows
+        assert failures == [("t0", "too-short")]
+        return
+    ((_, _, (part,)),) = rows
+    np.testing.assert_allclose(part.features.reshape(2, -1).mean(axis=1), np.array(found) / 2)
+
+
+def test_the_last_segment_of_a_file_that_ends_early_is_skipped(piece: Path) -> None:
+    """A whole track would be lost where its length is told too long by a tenth of a second."""
+    settings = FeatureSettings(kind="wave", sample_rate=22050, excerpt="segment:1")
+    long = track(piece, length=5.0)
+    long = dataclasses.replace(long, start=0.5)  # segments at 0.5, 1.5, 2.5 and 3.5, which has half
+    assert [part.start for part in compute((long, settings))] == [0.5, 1.5, 2.5, 3.5]
+    skip = dataclasses.replace(settings, short="skip")
+    assert [part.start for part in compute((long, skip))] == [0.5, 1.5, 2.5]
+
+
+@pytest.mark.parametrize("ending", ["wav", "flac", "mp3", "ogg"])
+def test_only_the_needed_seconds_are_decoded(
+    tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first seconds of a mix of two hours would take as long as all of it."""
+    path = tmp_path / f"long.{ending}"
+    rng = np.random.default_rng(0)
+    with soundfile.SoundFile(path, "w", 8000, 1) as file:
+        for _ in range(200):  # a second at a time: libsndfile 1.2.2 breaks on a long Ogg in one go
+            file.write(rng.normal(0, 0.1, 8000))
+    read = soundfile.SoundFile.read
+    frames = 0
+
+    def counting(self: Any, *given: Any, **named: Any) -> Any:
+        nonlocal frames
+        found = read(self, *given, **named)
+        frames += len(found)
+        return found
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", counting)
+
+    def decoded(excerpt: str) -> float:
+        """Return the seconds that libsndfile decodes for an excerpt."""
+        nonlocal frames
+        frames = 0
+        settings = FeatureSettings(
+            sample_rate=8000, n_fft=256, hop=256, bands=8, excerpt=excerpt, summary="mean"
+        )
+        compute((dataclasses.replace(track(path, length=200.0), origin="a"), settings))
+        return frames / 8000
+
+    block = READ_SIZE / 8000  # what is read at a time
+    assert decoded("first:5") <= 5 + block
+    assert decoded("range:5:10") <= 10 + block
+    assert decoded("whole") >= 199
+    # Of an Ogg, which is decoded from its beginning, once: see sound.parts.
+    assert decoded("crops:9:5") <= 200 + block
+    assert decoded("segment:5:25") <= 200 + block
+    if ending != "ogg":
+        assert decoded("centre:5") <= 5 + 2 * block
+        assert decoded("crops:3:5") <= 3 * (5 + 2 * block)
+        assert decoded("parts:2:5") <= 2 * (5 + 2 * block)
+
+
+# --- rows ----------------------------------------------------------------------------------------
 
 
 def test_an_existing_column_is_met_before_any_work(make_batch: Any) -> None:

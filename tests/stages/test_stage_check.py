@@ -15,12 +15,11 @@ from support import Shell
 from mt_tools.errors import NoRows, UsageError
 from mt_tools.evaluate.settings import CheckSettings
 from mt_tools.nets.model import Model
-from mt_tools.recipes import Recipe
 from mt_tools.sound.decode import decode
 from mt_tools.stages import augment
 from mt_tools.stages.check import FINDING_COLUMNS, Hearing, checked, finding_rows
-from mt_tools.stages.settings import SplitSettings
-from mt_tools.stages.split import run as split
+from mt_tools.stages.settings import AugmentSettings, SplitSettings
+from mt_tools.stages.split import drawn, marked
 from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import Column
 from mt_tools.tables.fitted import FittedOn
@@ -51,11 +50,12 @@ def kinds(batch: Batch, **asked: Any) -> list[str]:
 def test_an_honest_split_is_clean(make_batch: Any) -> None:
     """Artists and albums stand on one side by intention: that is no finding."""
     settings = SplitSettings(
-        method="stratified-grouped", by="style", train=0.6, valid=0.2, test=0.2
+        method="stratified-grouped", by=("style",), train=0.6, valid=0.2, test=0.2
     )
-    table, _ = split([library(make_batch)], settings)
+    batch = library(make_batch)
+    (table,) = marked([batch], drawn([batch], settings))
     assert kinds(table) == []
-    table, _ = split([library(make_batch)], SplitSettings(folds=3))
+    (table,) = marked([batch], drawn([batch], SplitSettings(folds=3)))
     assert kinds(table) == []
 
 
@@ -75,8 +75,8 @@ def test_planted_leaks_are_found(make_batch: Any) -> None:
     near = library(make_batch, split=clean, embedding=vectors)
     assert kinds(near) == ["near-duplicate"]
     assert kinds(near, near=0.0) == []
-    copies = augment.run([library(make_batch).without(["embedding"])], [Recipe(pitch=1)],
-                         originals=True, splits=["train"])  # fmt: skip
+    copies = augment.run([library(make_batch).without(["embedding"])],
+                         AugmentSettings(pitch="1"), fail=lambda *_: None)  # fmt: skip
     both = next(iter(copies)).without(["group"])
     split_after = both.append(Column("split", "string", "reserved"), ["train", "test"] * 40)
     assert "origin" in kinds(split_after)
@@ -113,7 +113,7 @@ def test_a_data_set_is_named_or_known_from_the_table(make_batch: Any) -> None:
     steps = [{"command": "mt-fetch dataset", "settings": {"name": "gtzan"}}]
     assert [f.kind for f in checked([table], table.columns, steps=steps)] == ["known-fault"]
     with pytest.raises(UsageError, match="expected gtzan"):
-        kinds(table, dataset="fma")
+        kinds(table, dataset="gtzam")
     damaged = make_batch(path=["jazz.00054.wav"])
     assert kinds(damaged, dataset="gtzan") == ["known-fault"]
     assert kinds(make_batch(path=["jazz.00054.wav"], length=[30.0]), dataset="gtzan") == []

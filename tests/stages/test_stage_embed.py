@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from mt_tools.errors import RunError, SettingsMismatch, UsageError
-from mt_tools.features.settings import FeatureSettings, preset
+from mt_tools.features.presets import preset
+from mt_tools.features.settings import FeatureSettings
 from mt_tools.nets.build import build_multitask
 from mt_tools.nets.model import Model
 from mt_tools.nets.several import maker_of
@@ -71,7 +72,13 @@ def test_tracks_and_features_give_the_same_vectors(
     direct = run(tracks, small, failures, corpus, pool=how)
     mels = list(
         spec.run(
-            tracks, FEATURES, name="mel", half=False, folders=[str(corpus)], jobs=0, fail=failures
+            tracks,
+            FEATURES,
+            name="mel",
+            storage=spec.Storage(),
+            folders=[str(corpus)],
+            jobs=0,
+            fail=failures,
         )
     )
     assert len(mels[0]) == 16
@@ -98,7 +105,13 @@ def test_unpooled_segments_are_rows_each(
     direct = run(tracks, small, failures, corpus, pool=how)
     assert direct.ids[:4].tolist() == [f"synth-0001.flac@{s}" for s in ("0", "0.7", "1.4", "2.1")]
     mels = spec.run(
-        tracks, FEATURES, name="mel", half=False, folders=[str(corpus)], jobs=0, fail=failures
+        tracks,
+        FEATURES,
+        name="mel",
+        storage=spec.Storage(),
+        folders=[str(corpus)],
+        jobs=0,
+        fail=failures,
     )
     through = run(mels, small, failures, corpus, pool=how)
     assert through.ids.tolist() == direct.ids.tolist()
@@ -124,7 +137,13 @@ def test_mfcc_statistics_are_those_of_the_frames(few: Any, corpus: Path, failure
     found = run(tracks, resolve("mfcc-stats"), failures, corpus)["embedding"]
     settings = FeatureSettings(kind="mfcc", n_mfcc=20, deltas=2)
     (frames,) = spec.run(
-        tracks, settings, name="mfcc", half=False, folders=[str(corpus)], jobs=0, fail=failures
+        tracks,
+        settings,
+        name="mfcc",
+        storage=spec.Storage(),
+        folders=[str(corpus)],
+        jobs=0,
+        fail=failures,
     )
     rows = frames["mfcc"][0]
     expected = np.concatenate([rows.mean(axis=1), rows.std(axis=1)])

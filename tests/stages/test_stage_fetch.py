@@ -50,7 +50,7 @@ def test_everything_that_has_a_name_is_listed() -> None:
     """mt-fetch list is where names are looked up."""
     table = fetch.listing()
     assert {"crnn-msd", "cnn-msd", "mfcc-stats", "random", "mlp", "cnn", "dj"} <= set(table.ids)
-    assert {"choi2016", "agf", "seq", "reg", "rep"} <= set(table.ids)
+    assert {"choi2016", "agf", "seq", "reg", "rep", "gtzan", "fma"} <= set(table.ids)
     assert all(table["description"])
 
 

@@ -44,7 +44,13 @@ def rows(corpus: Path) -> Batch:
 def mels(rows: Batch, corpus: Path) -> Batch:
     """The tracks' segments with features."""
     made = spec.run(
-        [rows], FEATURES, name="mel", half=False, folders=[str(corpus)], jobs=0, fail=fail
+        [rows],
+        FEATURES,
+        name="mel",
+        storage=spec.Storage(),
+        folders=[str(corpus)],
+        jobs=0,
+        fail=fail,
     )
     return concatenate(list(made))
 

@@ -300,7 +300,7 @@ def test_one_column_is_one_task(table: Batch, fit_model: FitModel) -> None:
 
 def test_summaries_of_features_are_features(make_batch: Any, fit_model: FitModel) -> None:
     """A model of MFCC statistics knows their settings, and so can read sound."""
-    from mt_tools.features.settings import preset
+    from mt_tools.features.presets import preset
     from mt_tools.tables.columns import Column
 
     base = learnable(make_batch)
@@ -662,7 +662,7 @@ def test_pairs_are_learned_beside_labels_and_predict_nothing(
     make_batch: Any, fit_model: FitModel
 ) -> None:
     """The REP study's "self" beside a label; mt-tag leaves it out."""
-    from mt_tools.features.settings import preset
+    from mt_tools.features.presets import preset
     from mt_tools.tables.columns import Column
 
     rng = np.random.default_rng(0)

@@ -16,7 +16,8 @@ import torch
 
 from mt_tools.errors import NoRows, RunError, UsageError
 from mt_tools.features.extract import extract
-from mt_tools.features.settings import FeatureSettings, preset
+from mt_tools.features.presets import preset
+from mt_tools.features.settings import FeatureSettings
 from mt_tools.learn.distributed import World
 from mt_tools.learn.settings import FeedSettings
 from mt_tools.recipes import parse
@@ -269,6 +270,65 @@ def test_recipes_are_drawn_with_the_track_as_it_is(
             counts += same
     assert counts.sum() == 96
     assert abs(counts - 32).max() < 5 * 4.6
+
+
+def test_ranges_are_drawn_anew_for_each_track_and_epoch(
+    opened: Open, eight: Batch, corpus: Path
+) -> None:
+    """A range would be drawn once for all, or otherwise after a resume, or by the workers."""
+    settings = FeatureSettings(**(SETTINGS.to_json() | {"excerpt": "first:0.2"}))
+    options: dict[str, Any] = {
+        "features": settings, "recipe": ("gain=-6..6,mask=0..4:0..3",), "originals": False,
+    }  # fmt: skip
+    feed, _ = opened(**options)
+    gains = []
+    for number in (1, 2):
+        batches = epoch(feed, number)
+        for row, wave in by_row(batches).items():
+            plain = decode(str(corpus / eight["path"][row]), duration=0.2, channels=1)[0]
+            gains.append(20 * np.log10(abs(wave).max() / abs(plain).max()))
+            expected = decode(
+                str(corpus / eight["path"][row]), duration=0.2, channels=1,
+                recipe=parse(f"gain={gains[-1]:.1f}"),
+            )[0]  # fmt: skip
+            np.testing.assert_array_equal(wave, expected)
+        for rows, (x,) in batches:
+            assert not torch.equal(feed.prepare(x, rows, number), feed.prepare(x, rows, None))
+    assert len({round(gain, 1) for gain in gains}) > 12
+    assert -6 <= min(gains) < -2 < 2 < max(gains) <= 6
+    workers = by_row(epoch(opened(jobs=2, **options)[0], 1))
+    for row, wave in by_row(epoch(feed, 1)).items():
+        np.testing.assert_array_equal(wave, workers[row])
+
+
+def test_sound_is_mixed_on_the_device(opened: Open) -> None:
+    """Mixtures of tracks would be of their waves, or of parts of a batch that are not there."""
+    feed, _ = opened(recipe=("mixup=0.75",), originals=False)
+    assert feed.mixes
+    ((rows, (x,)), *_) = epoch(feed, 1, 4)
+    mixing = feed.mixing(rows, 1)
+    assert mixing is not None
+    plain = feed.prepare(x, rows, None)
+    made = feed.prepare(x, rows, 1, partners=mixing.partners)
+    torch.testing.assert_close(
+        made, 0.75 * plain + 0.25 * plain[mixing.partners], atol=1e-3, rtol=0
+    )
+
+
+def test_files_of_recipes_are_drawn(
+    opened: Open, eight: Batch, corpus: Path, failures: Any, tmp_path: Path
+) -> None:
+    """Noise of a crowd would be the track's own sound, or stop the training where there is none."""
+    only = tmp_path / "crowd"
+    only.mkdir()
+    (only / "a.flac").symlink_to(corpus / eight["path"][0])
+    feed, _ = opened(
+        eight.append(reserved("split"), ["train"] * 8), recipe=(f"mix={only}:10",),
+        originals=False,
+    )  # fmt: skip
+    found = by_row(epoch(feed))
+    assert sorted(found) == list(range(1, 8)), "the first has no other to be mixed with"
+    assert len(failures) == 1
 
 
 def test_stretched_crops_come_from_all_of_the_track(opened: Open, eight: Batch) -> None:

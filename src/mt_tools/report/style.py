@@ -60,11 +60,13 @@ def conventions() -> Iterator[None]:
         yield
 
 
-def check_ending(path: str, known: Sequence[str] = ENDINGS) -> str:
+def check_ending(path: str, known: Sequence[str] = ENDINGS, option: str = "-o") -> str:
     """Return the ending of a file, which says what it is; raises `UsageError` for another."""
     ending = os.path.splitext(path)[1].lower()
     if ending not in known:
-        raise UsageError(f"-o {path}: got the ending {ending!r}, expected one of {' '.join(known)}")
+        raise UsageError(
+            f"{option} {path}: got the ending {ending!r}, expected one of {' '.join(known)}"
+        )
     return ending
 
 
@@ -88,7 +90,8 @@ def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure, sizes in inches, whose parts make room for each other."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    # Laid out as it is saved: letters are hinted, and not equally wide at every resolution.
+    return Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
 
 
 def tidy(axes: Axes, grid: Literal["x", "y", "both"] = "both") -> None:

@@ -12,6 +12,10 @@ tensors, but for a task of pairs, whose logits compare two inputs and whose targ
 belong together (int64, 0 or 1). Adding a kind is one row in `LOSSES` beside its row in
 `tasks.kinds.KINDS`. Losses are computed in float32 at least. Nothing here waits for the device: a
 row is masked by filling, not by choosing, whose size only the device knows.
+
+Of mixed examples (mixup, CutMix) the targets are mixed by the same weights (`mixed_targets`):
+classes, ordinal ones too, become distributions over the vocabulary, float32 [n, classes], and their
+loss is the expected one; tags, numbers and distributions stay what they are.
 """
 
 from __future__ import annotations
@@ -47,6 +51,9 @@ def _squared_error(logits: Tensor, targets: Tensor, weights: Tensor | None) -> T
 
 def _ordinal(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
     """-log P(y): an output k, asked only of those who reach it, says whether y is above k."""
+    if targets.dim() == 2:
+        likely = _log_steps(logits)
+        return -(targets * (likely if weights is None else likely * weights)).sum(1)
     steps = torch.arange(logits.shape[1], device=logits.device)
     place = targets[:, None]
     errors = functional.binary_cross_entropy_with_logits(
@@ -54,6 +61,13 @@ def _ordinal(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
     )
     rows = errors.masked_fill(place < steps, 0.0).sum(1)
     return rows if weights is None else rows * weights[targets]
+
+
+def _log_steps(logits: Tensor) -> Tensor:
+    """Return log P(y = k) [n, classes] of ordinal classes."""
+    nothing = logits.new_zeros(len(logits), 1)
+    reached = torch.cat([nothing, functional.logsigmoid(logits).cumsum(1)], dim=1)
+    return reached + torch.cat([functional.logsigmoid(-logits), nothing], dim=1)
 
 
 def _divergence(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
@@ -110,8 +124,22 @@ def loss_count(task: Task, targets: Tensor, mask: Tensor) -> Tensor:
         like = torch.empty((), dtype=torch.float32, device=targets.device)
         weights = _weights(task, like)
         assert weights is not None
+        if targets.dim() == 2:
+            return (targets * weights).sum(1).masked_fill(~mask, 0.0).sum()
         return weights[targets.masked_fill(~mask, 0)].masked_fill(~mask, 0.0).sum()
     return mask.sum()
+
+
+def mixed_targets(task: Task, targets: Tensor, partners: Tensor, weights: Tensor) -> Tensor:
+    """Return what a batch of mixed examples is held against: weight * own + (1 - weight) * other.
+
+    `targets` [m, ...] are those of the unmixed rows, `partners` [m] the places of the others in the
+    batch, `weights` [m] the rows' own shares. A target is known where both are.
+    """
+    if task["kind"] in _WEIGHTED_MEAN:
+        targets = functional.one_hot(targets, len(task["vocabulary"])).to(torch.float32)
+    own = weights.to(targets.dtype).view(-1, *(1,) * (targets.dim() - 1))
+    return torch.lerp(targets[partners], targets, own)
 
 
 def total_loss(
