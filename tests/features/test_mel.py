@@ -15,15 +15,10 @@ import torch
 import torchaudio
 
 from mt_tools.features.extract import extract
-from mt_tools.features.mel import (
-    mel,
-    mel_bands,
-    mel_filterbank,
-    mix,
-    power_spectrogram,
-    to_scale,
-)
-from mt_tools.features.settings import PRESETS, FeatureSettings
+from mt_tools.features.mel import mel, mel_bands, mel_filterbank
+from mt_tools.features.presets import PRESETS
+from mt_tools.features.settings import FeatureSettings
+from mt_tools.features.stft import mix, power_spectrogram, to_scale
 
 # The bar of the project: 1e-3 relative; in decibels that is 10 log10(1.001).
 RELATIVE = 1e-3

@@ -10,7 +10,8 @@ import pytest
 
 from mt_tools.features.extract import extract
 from mt_tools.features.mfcc import delta, mfcc
-from mt_tools.features.settings import PRESETS, FeatureSettings
+from mt_tools.features.presets import PRESETS
+from mt_tools.features.settings import FeatureSettings
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,26 @@ def test_delta_of_a_parabola_is_its_derivative() -> None:
     time = np.arange(30, dtype=np.float32)
     np.testing.assert_allclose(delta(3 * time, 5), 3, rtol=1e-4)
     np.testing.assert_allclose(delta(0.5 * time**2, 9, order=2), 1, rtol=1e-3)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_plain_differences_are_those_of_neighbours(wave: np.ndarray, order: int) -> None:
+    """The AGF study's differences are of subsequent frames, which no fit gives."""
+    settings = FeatureSettings(kind="mfcc", n_mfcc=25, static=False, deltas=order, delta_width=2)
+    base = mfcc(wave, FeatureSettings(kind="mfcc", n_mfcc=25))
+    found = mfcc(wave, settings)
+    assert found.shape == (25 * order, 87)
+    last = found[-25:]
+    np.testing.assert_allclose(last[:, order:], np.diff(base, n=order), rtol=0, atol=1e-4)
+    np.testing.assert_array_equal(last[:, 0], 0)
+    np.testing.assert_array_equal(delta(base[:, :1], 2, order), 0)
+
+
+def test_differences_can_stand_alone(wave: np.ndarray) -> None:
+    """Without the coefficients the differences must be those that stand below them otherwise."""
+    both = mfcc(wave, FeatureSettings(kind="mfcc", deltas=2))
+    alone = mfcc(wave, FeatureSettings(kind="mfcc", deltas=2, static=False))
+    np.testing.assert_array_equal(alone, both[20:])
 
 
 def test_short_tracks_have_deltas() -> None:

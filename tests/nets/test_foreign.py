@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from mt_tools.errors import BrokenTable, RunError, SettingsMismatch, UsageError
-from mt_tools.features.descriptors import DESCRIPTORS, WIDTH
 from mt_tools.features.extract import extract
-from mt_tools.features.settings import FeatureSettings, preset
+from mt_tools.features.presets import preset
+from mt_tools.features.registry import ESSENTIA, KINDS
+from mt_tools.features.settings import FeatureSettings
 from mt_tools.nets.foreign import foreign, needed
 
 RNG = np.random.default_rng(0)
@@ -341,8 +342,8 @@ def test_essentia_describes_songs() -> None:
     pulses = (time % 0.5 < 0.05) * np.sin(2 * np.pi * 220 * time)  # 120 beats a minute
     wave = np.stack([pulses, pulses]).astype(np.float32) * 0.5
     vector = extract(wave, settings)
-    assert vector.shape == (WIDTH,) == model.input_shape
-    places = dict(zip(DESCRIPTORS, np.cumsum([0, *DESCRIPTORS.values()]), strict=False))
+    assert vector.shape == (KINDS["essentia"].width,) == model.input_shape
+    places = dict(zip(ESSENTIA, np.cumsum([0, *ESSENTIA.values()]), strict=False))
     assert vector[places["rhythm.bpm"]] == pytest.approx(120, abs=2)
     assert vector[places["rhythm.onset_rate"]] == pytest.approx(2, abs=0.3)
     louder = extract(2 * wave, settings)

@@ -14,8 +14,8 @@ from cases import CASES, Case
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mt_tools.features.settings import preset
-from mt_tools.learn.augment import Masks
+from mt_tools.features.presets import preset
+from mt_tools.learn.augment import Augment, masks_of
 from mt_tools.nets.build import build_multitask
 from mt_tools.nets.frontend import Frontend
 from mt_tools.nets.registry import ARCHITECTURES
@@ -106,5 +106,5 @@ def test_features_stay_on_the_device_of_the_sound(name: str) -> None:
     settings = dataclasses.replace(preset(name), summary="none")
     features = moved(Frontend(settings))(torch.randn(2, 1, 3 * settings.sample_rate, device=GPU))
     assert features.device == GPU
-    covered = Masks(4, 5)(features, np.arange(2, dtype=np.uint64), epoch=1)
+    covered = Augment(always=masks_of("4,5"))(features, np.arange(2, dtype=np.uint64), epoch=1)
     assert (covered.device, covered.shape) == (GPU, features.shape)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from mt_tools.errors import UsageError
-from mt_tools.features.settings import PRESETS
+from mt_tools.features.presets import PRESETS
 from mt_tools.nets.registry import (
     ARCHITECTURES,
     DEFAULT_MODEL,

@@ -11,7 +11,8 @@ import torch
 
 from mt_tools.errors import UsageError
 from mt_tools.features.extract import extract, fit_length
-from mt_tools.features.settings import PRESETS, FeatureSettings, preset
+from mt_tools.features.presets import PRESETS, preset
+from mt_tools.features.settings import FeatureSettings
 from mt_tools.nets.frontend import Frontend
 from mt_tools.sound.decode import decode
 
@@ -26,6 +27,21 @@ VARIANTS = {
     "cut": FeatureSettings(frames=20, top_db=0.0),
     "stereo cepstra": preset("rep"),
     "differences": FeatureSettings(kind="mfcc", deltas=2, delta_width=11, scale="log"),
+    "differences alone": FeatureSettings(kind="mfcc", deltas=2, static=False),
+    "plain differences": FeatureSettings(kind="mfcc", deltas=2, delta_width=2),
+    "relative to a number": FeatureSettings(reference="0.01"),
+    "compressed": FeatureSettings(scale="compressed", compression=1000.0),
+    "spectrum": FeatureSettings(kind="stft", n_fft=1024),
+    "magnitudes": FeatureSettings(kind="stft", exponent=1.0, scale="power", frames=200),
+    # Single bins, unlike bands, are all rounding far below the loudest: the floor hides those.
+    "some bins": FeatureSettings(kind="stft", fmin=200.0, fmax=4e3, scale="log", floor=1e-5),
+    "stereo spectrum": FeatureSettings(kind="stft", channels="stereo", pad="reflect"),
+    "chroma": FeatureSettings(kind="chroma"),
+    "fine chroma": FeatureSettings(kind="chroma", n_chroma=24, tuning="0.3", chroma_norm="l2"),
+    "stereo chroma": FeatureSettings(kind="chroma", channels="stereo", chroma_norm="l1"),
+    "chroma as it is": FeatureSettings(kind="chroma", chroma_norm="none", exponent=1.0, frames=90),
+    "wave": FeatureSettings(kind="wave"),
+    "stereo wave": FeatureSettings(kind="wave", channels="stereo"),
 }
 
 
@@ -52,7 +68,7 @@ def compare(x: np.ndarray, settings: FeatureSettings) -> None:
     found = Frontend(settings)(torch.from_numpy(x)).numpy()
     assert found.shape == expected.shape
     assert found.dtype == np.float32
-    blocks = 1 + settings.deltas if settings.kind == "mfcc" else 1
+    blocks = settings.static + settings.deltas if settings.kind == "mfcc" else 1
     for part, want in zip(
         np.split(found, blocks, axis=-2), np.split(expected, blocks, axis=-2), strict=True
     ):
@@ -62,7 +78,7 @@ def compare(x: np.ndarray, settings: FeatureSettings) -> None:
         assert (abs(part - want).max(axes) / size).max() < TOLERANCE
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [name for name in PRESETS if preset(name).has_frames])
 def test_the_presets_of_the_studies(name: str, corpus: Path) -> None:
     """A network trained from sound would tag features that it was not trained on."""
     settings = dataclasses.replace(preset(name), summary="none", excerpt="first:3", frames=0)
@@ -120,6 +136,32 @@ def test_a_summary_is_refused() -> None:
     """A vector a track would be passed off as frames."""
     with pytest.raises(UsageError, match="mean\\+std"):
         Frontend(preset("mfcc-rep"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (preset("loudness"), "kind loudness has no twin"),
+        (FeatureSettings(kind="tempo"), "kind tempo has no twin"),
+        (FeatureSettings(kind="descriptors"), "kind descriptors has no twin"),
+        (preset("agf-essentia"), "kind essentia has no twin"),
+        (FeatureSettings(kind="chroma", tuning="estimate"), "--tuning 0"),
+    ],
+)
+def test_what_has_no_twin_is_refused(settings: FeatureSettings, message: str) -> None:
+    """A network would be fed mel bands in the name of another kind, which no error told of."""
+    with pytest.raises(UsageError, match=message):
+        Frontend(settings)
+
+
+def test_digital_silence_is_silent_on_the_device() -> None:
+    """A pause in a song would give undefined gradients."""
+    x = torch.zeros(2, 1, 4000)
+    for settings in (
+        FeatureSettings(kind="chroma"),
+        FeatureSettings(kind="chroma", chroma_norm="l2"),
+    ):
+        assert (Frontend(settings)(x) == 0).all()
 
 
 def test_the_module_holds_nothing_that_is_saved(corpus: Path) -> None:

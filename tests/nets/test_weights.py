@@ -14,7 +14,7 @@ from scipy.signal import convolve2d, fftconvolve
 
 from mt_tools.errors import DownloadError, RunError, UsageError
 from mt_tools.features.mel import mel, mel_filterbank
-from mt_tools.features.settings import preset
+from mt_tools.features.presets import preset
 from mt_tools.nets.compact import STATISTICS
 from mt_tools.nets.keras import import_keras
 from mt_tools.nets.model import Model

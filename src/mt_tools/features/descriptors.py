@@ -1,152 +1,155 @@
-"""Song descriptors of Essentia: loudness, spectrum, timbre, rhythm and harmony, a vector a song.
+"""Simple descriptors of a song: level, brightness, noisiness, dynamics and onsets, a vector a song.
 
-Goal: the song features of the AGF study (its group e), and a strong hand-made baseline.
+Goal: a hand-made description without further packages, for baselines, for words of songs (the AGF
+study's group e, beside Essentia's) and for sorting a library. Those of single frames are the
+numbers of librosa 0.11's functions of the same names.
 
-Source: the algorithm MusicExtractor of Essentia 2.1 (Bogdanov et al., "Essentia: an audio analysis
-library for music information retrieval", ISMIR 2013), the package `essentia`. AGF section 3.1.3
-keeps the 4,374 values that no song lacked, of a release that it does not name, and does not list
-them. Ours is the fixed list `DESCRIPTORS`, of which each gives a mean and a deviation over frames
-where it has frames; left out are what changes its length with the song (the beats), what is said
-twice (128 mel bands beside 40), and words (names of keys).
+Source: Tzanetakis and Cook, "Musical genre classification of audio signals", 2002 (centroid,
+rolloff, zero crossings, share of low energy); Dubnov, "Generalization of spectral flatness measure
+for non-Gaussian linear processes", 2004; onsets as librosa finds them: Böck and Widmer, "Maximum
+filter vibrato suppression for onset detection", 2013, for the strength, and Böck, Krebs and Schedl,
+"Evaluating the online capabilities of onset detection methods", 2012, for the peaks.
+
+Conventions: of the average of the channels; frames as of `stft`; frequencies in Hz, levels relative
+to full scale. Frames of digital silence have the centroid, bandwidth and rolloff 0 and the
+flatness 1. Nothing but one number a frame and descriptor is kept, and the 128 mel bands that
+onsets are found in.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
-from typing import Any
-
 import numpy as np
+from numpy.typing import NDArray
 
-from mt_tools.errors import RowError, UsageError
-from mt_tools.features.mel import Array, mix
+from mt_tools.features.mel import mel
+from mt_tools.features.registry import KINDS, OF_FRAMES
 from mt_tools.features.settings import FeatureSettings
+from mt_tools.features.stft import Array, framings, magnitudes, mix, refuse_empty, window_of
 
-SAMPLE_RATE = 44100
-_STATISTICS = ("mean", "stdev")
+_ROLLOFF = 0.85  # share of the magnitude below the rolloff
+_SILENT_POWER = 1e-10  # below that, flatness takes a bin for silence (librosa's amin)
+_SILENT_SAMPLE = 1e-10  # smaller samples cross no zero (librosa's threshold)
+_SILENT_DB = 1e-5  # amplitude, -100 dB: the lowest level that enters decibels
 
-# Of frames: the values of one.
-_FRAMES = {
-    **dict.fromkeys(
-        [
-            f"lowlevel.{bands}_{shape}"
-            for bands in ("barkbands", "erbbands", "melbands")
-            for shape in ("crest", "flatness_db", "kurtosis", "skewness", "spread")
-        ],
-        1,
-    ),
-    **dict.fromkeys(
-        [
-            f"lowlevel.spectral_{name}"
-            for name in (
-                "centroid", "complexity", "decrease", "energy", "energyband_high",
-                "energyband_low", "energyband_middle_high", "energyband_middle_low", "entropy",
-                "flux", "kurtosis", "rms", "rolloff", "skewness", "spread", "strongpeak",
-            )
-        ],
-        1,
-    ),
-    "lowlevel.dissonance": 1,
-    "lowlevel.hfc": 1,
-    "lowlevel.loudness_ebu128.momentary": 1,
-    "lowlevel.loudness_ebu128.short_term": 1,
-    "lowlevel.pitch_salience": 1,
-    "lowlevel.silence_rate_20dB": 1,
-    "lowlevel.silence_rate_30dB": 1,
-    "lowlevel.silence_rate_60dB": 1,
-    "lowlevel.zerocrossingrate": 1,
-    "lowlevel.barkbands": 27,
-    "lowlevel.erbbands": 40,
-    "lowlevel.melbands": 40,
-    "lowlevel.gfcc": 13,
-    "lowlevel.mfcc": 13,
-    "lowlevel.spectral_contrast_coeffs": 6,
-    "lowlevel.spectral_contrast_valleys": 6,
-    "tonal.chords_strength": 1,
-    "tonal.hpcp": 36,
-    "tonal.hpcp_crest": 1,
-    "tonal.hpcp_entropy": 1,
-}  # fmt: skip
-# Of the whole song.
-_WHOLE = {
-    "lowlevel.average_loudness": 1,
-    "lowlevel.dynamic_complexity": 1,
-    "lowlevel.loudness_ebu128.integrated": 1,
-    "lowlevel.loudness_ebu128.loudness_range": 1,
-    "rhythm.bpm": 1,
-    "rhythm.danceability": 1,
-    "rhythm.onset_rate": 1,
-    "tonal.chords_changes_rate": 1,
-    "tonal.chords_histogram": 24,
-    "tonal.chords_number_rate": 1,
-    "tonal.key_edma.strength": 1,
-    "tonal.key_krumhansl.strength": 1,
-    "tonal.key_temperley.strength": 1,
-    "tonal.thpcp": 36,
-    "tonal.tuning_diatonic_strength": 1,
-    "tonal.tuning_equal_tempered_deviation": 1,
-    "tonal.tuning_frequency": 1,
-    "tonal.tuning_nontempered_energy_ratio": 1,
-}
-
-DESCRIPTORS: dict[str, int] = {
-    **{f"{name}.{how}": size for name, size in _FRAMES.items() for how in _STATISTICS},
-    **_WHOLE,
-}
-"""Name and number of values of each descriptor, in the order of the vector."""
-
-WIDTH = sum(DESCRIPTORS.values())
+# Seconds around a frame in which an onset is the maximum, and is compared with the mean; the
+# shortest time between two; height above the mean, of the largest strength. As found by librosa.
+_MAXIMUM, _MEAN, _WAIT, _HEIGHT = 0.03, 0.1, 0.03, 0.07
 
 
-def describe(wave: Array, settings: FeatureSettings) -> Array:
+def descriptors(wave: Array, settings: FeatureSettings) -> Array:
     """Return the descriptors of a song.
 
-    Shape: wave `[channels, samples]` at 44.1 kHz -> `[WIDTH]`, in the order of `DESCRIPTORS`.
-    Raises `UsageError` where Essentia is not installed, and `RowError`: `too-short` for no samples,
-    `silent` for sound that has nothing to describe.
+    Shape: wave `[channels, samples]` -> `[18]`, in the order of `registry.DESCRIPTORS`. Raises
+    `RowError` (`too-short`) for no samples.
     """
-    from scipy.io import wavfile
-
-    extractor = _extractor()
-    wave = mix(wave, settings.channels)
-    if not wave.size:
-        raise RowError("no samples to describe: expected at least one", "too-short")
-    # The extractor reads files only.
-    handle, path = tempfile.mkstemp(suffix=".wav")
-    os.close(handle)
-    try:
-        wavfile.write(path, SAMPLE_RATE, np.ascontiguousarray(wave.T, dtype=np.float32))
-        found, _ = extractor(path)
-    except RuntimeError as error:
-        message = str(error)
-        kind = "silent" if "silent" in message else "failed"
-        raise RowError(f"Essentia: {message}", kind) from error
-    finally:
-        os.unlink(path)
-    return np.concatenate([_values(found[name], name) for name in DESCRIPTORS])
-
-
-def _values(value: Any, name: str) -> Array:
-    values = np.atleast_1d(np.asarray(value, dtype=np.float32))
-    if values.shape != (DESCRIPTORS[name],):
-        raise RowError(
-            f"Essentia gave {values.size} values of {name}, expected {DESCRIPTORS[name]}: this is "
-            "another release of it than mt-tools knows"
-        )
-    return values
-
-
-def _extractor() -> Any:
-    try:
-        import essentia
-
-        essentia.log.infoActive = essentia.log.warningActive = False
-        from essentia.standard import MusicExtractor
-    except ImportError as error:
-        raise UsageError(
-            "the descriptors need the package essentia: pip install 'mt-tools[essentia]'"
-        ) from error
-    return MusicExtractor(
-        **{f"{group}Stats": list(_STATISTICS) for group in ("lowlevel", "tonal", "mfcc", "gfcc")},
-        rhythmStats=list(_STATISTICS),
+    refuse_empty(wave)
+    samples = mix(wave, "mono")[0]
+    frames = of_frames(samples, settings)
+    rms = frames[OF_FRAMES.index("rms")].astype(np.float64)
+    loud = np.maximum(rms, _SILENT_DB)
+    peak = max(float(samples.max()), -float(samples.min()), _SILENT_DB)
+    power = np.einsum("i,i->", samples, samples, dtype=np.float64) / len(samples)
+    whole = max(float(np.sqrt(power)), _SILENT_DB)
+    low, high = np.percentile(20 * np.log10(loud), (10, 95))
+    strength = frames[OF_FRAMES.index("onset_strength")]
+    song = (
+        20 * np.log10(peak / whole),
+        high - low,
+        np.mean(rms < rms.mean()),
+        len(onsets(strength, settings)) * settings.sample_rate / len(samples),
     )
+    mean = frames.mean(axis=1, dtype=np.float64)
+    deviation = frames.std(axis=1, dtype=np.float64)
+    return np.concatenate([mean, deviation, song]).astype(np.float32)
+
+
+def of_frames(samples: Array, settings: FeatureSettings) -> Array:
+    """Return the descriptors of frames: `[samples]` of one channel -> `[7, frames]`."""
+    frames = settings.frames_of(len(samples))
+    window = window_of(settings.window, settings.resolved_win_length, settings.n_fft)
+    hertz = np.fft.rfftfreq(settings.n_fft, 1 / settings.sample_rate).astype(np.float32)
+    made = np.zeros((len(OF_FRAMES), frames), dtype=np.float32)
+    for first, framed in framings(samples, settings, frames):
+        spectrum = magnitudes(framed * window, 1.0)
+        made[:, first : first + len(framed)] = (
+            np.sqrt(np.einsum("ij,ij->i", framed, framed) / settings.n_fft),
+            _crossings(samples, settings, first, len(framed)),
+            *_shape_of(spectrum, hertz),
+            np.zeros(len(framed)),
+        )
+    made[-1] = onset_strength(samples, settings)
+    return made
+
+
+def _shape_of(spectrum: Array, hertz: Array) -> tuple[NDArray[np.floating], ...]:
+    """Return centroid, bandwidth, rolloff and flatness of magnitudes `[frames, bins]`."""
+    total = spectrum.sum(axis=1)
+    divisor = np.where(total > 0, total, np.float32(1))
+    centroid = spectrum @ hertz / divisor
+    distance = np.square(hertz - centroid[:, None])
+    bandwidth = np.sqrt(np.einsum("ij,ij->i", spectrum, distance) / divisor)
+    below = np.cumsum(spectrum, axis=1)
+    rolloff = hertz[np.argmax(below >= _ROLLOFF * below[:, -1:], axis=1)]
+    power = np.maximum(np.square(spectrum), np.float32(_SILENT_POWER))
+    flatness = np.exp(np.log(power).mean(axis=1, dtype=np.float64)) / power.mean(axis=1)
+    return centroid, bandwidth, rolloff, flatness
+
+
+def _crossings(samples: Array, settings: FeatureSettings, first: int, frames: int) -> Array:
+    """Return the share of each frame's samples that cross zero; what pads a signal crosses none."""
+    start = (first + np.arange(frames)) * settings.hop
+    start -= settings.n_fft // 2 if settings.centre else 0
+    begin, end = np.clip([start, start + settings.n_fft - 1], 0, len(samples) - 1)
+    negative = samples[begin[0] : end[-1] + 1] < -_SILENT_SAMPLE
+    # How many lie before each sample of the block, itself included.
+    count = np.zeros(len(negative), dtype=np.int32)
+    np.cumsum(negative[1:] != negative[:-1], out=count[1:])
+    return (count[end - begin[0]] - count[begin - begin[0]]) / np.float32(settings.n_fft)
+
+
+def onset_strength(samples: Array, settings: FeatureSettings) -> Array:
+    """Return how much the mel bands rise into each frame, in decibels a band: `[frames]`.
+
+    Centred frames know of a rise half a window early; the curve is moved back, as librosa does.
+    """
+    bands = mel(samples[None], _bands_of(settings))
+    rises = np.diff(bands, axis=1)
+    np.maximum(rises, 0, out=rises)
+    strength = np.zeros(bands.shape[1], dtype=np.float32)
+    delay = 1 + (settings.n_fft // (2 * settings.hop) if settings.centre else 0)
+    kept = max(0, len(strength) - delay)
+    strength[delay:] = rises.mean(axis=0)[:kept]
+    return strength
+
+
+def _bands_of(settings: FeatureSettings) -> FeatureSettings:
+    """Return the mel spectrogram in which onsets are found: librosa's defaults on these frames."""
+    names = ("sample_rate", *KINDS["descriptors"].settings)
+    return FeatureSettings(kind="mel", **{name: getattr(settings, name) for name in names})
+
+
+def onsets(strength: Array, settings: FeatureSettings) -> NDArray[np.intp]:
+    """Return the frames of onsets: peaks of their strength `[frames]`, brought to 0 .. 1."""
+    from scipy.ndimage import maximum_filter1d  # imported on use: it costs a tenth of a second
+
+    strength = strength - strength.min()
+    highest = strength.max()
+    if highest <= 0:
+        return np.zeros(0, dtype=np.intp)
+    strength = strength / highest
+    frames = settings.sample_rate / settings.hop
+    before, around, wait = (int(seconds * frames) for seconds in (_MAXIMUM, _MEAN, _WAIT))
+    # The maximum of each frame and of the `before` frames before it.
+    maxima = maximum_filter1d(
+        strength, before + 1, mode="nearest", origin=before - (before + 1) // 2
+    )
+    sums = np.concatenate([[0.0], np.cumsum(strength, dtype=np.float64)])
+    place = np.arange(len(strength))
+    first, last = np.maximum(0, place - around), np.minimum(len(strength), place + around + 1)
+    means = (sums[last] - sums[first]) / (last - first)
+    peaks = np.flatnonzero((strength == maxima) & (strength >= means + _HEIGHT))
+    found: list[int] = []
+    for peak in peaks.tolist():
+        if not found or peak > found[-1] + wait:
+            found.append(peak)
+    return np.array(found, dtype=np.intp)

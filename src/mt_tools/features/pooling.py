@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mt_tools.errors import RowError, UsageError
-from mt_tools.features.mel import Array
+from mt_tools.features.stft import Array
 
 GEM_EXPONENT = 3.0
 GEM_FLOOR = 1e-6

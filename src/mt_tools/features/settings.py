@@ -1,4 +1,4 @@
-"""Every number that changes a feature, and the presets of the studies.
+"""Every number that changes a feature.
 
 A `FeatureSettings` travels with the features it made (as JSON, in the table) and with the model
 that was trained on them, so that the two can be compared before they meet. Times are seconds,
@@ -11,19 +11,59 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from mt_tools.errors import UsageError
+from mt_tools.features.registry import KINDS, OPTIONAL
 from mt_tools.settings import differences, setting
 
-EXCERPT_KINDS = ("first", "centre", "segment")
+# Numbers that stand after the kind of an excerpt, at least and at most.
+_EXCERPT_NUMBERS = {
+    "whole": (0, 0), "first": (1, 1), "centre": (1, 1), "range": (2, 2), "segment": (1, 2),
+    "crops": (2, 3), "parts": (1, 2),
+}  # fmt: skip
+
+SEGMENTED = ("segment", "crops", "parts")
+"""Excerpts of several parts a track, each a row of its own."""
 
 _SPECTRUM = "Spectrum"
 _MEL = "Mel bands"
+_SCALE = "Scale"
 _MFCC = "Cepstrum"
+_CHROMA = "Chroma"
 _SHAPE = "Excerpt and shape"
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """Which part of a track, in seconds; what a kind has no use for is 0.
+
+    | kind      | part                                                                          |
+    |-----------|-------------------------------------------------------------------------------|
+    | `whole`   | all of it                                                                     |
+    | `first`   | the first `seconds`                                                           |
+    | `centre`  | the middle `seconds`                                                          |
+    | `range`   | `seconds` from `begin` on                                                     |
+    | `segment` | `seconds` every `hop`, as many as fit                                         |
+    | `crops`   | `count` times `seconds` at random places, drawn by `seed`                     |
+    | `parts`   | `count` equal parts, or of each of them the middle `seconds`                  |
+    """
+
+    kind: str
+    seconds: float = 0.0
+    hop: float = 0.0
+    begin: float = 0.0
+    count: int = 0
+    seed: int = 0
+
+    @property
+    def needs_length(self) -> bool:
+        """Whether the places depend on how long the track is."""
+        return self.kind not in ("whole", "first", "range")
 
 
 @dataclass(frozen=True)
@@ -36,8 +76,8 @@ class FeatureSettings:
 
     kind: str = setting(
         "mel",
-        "What to compute; wave is the waveform as it is, essentia a vector of descriptors.",
-        choices=("mel", "mfcc", "wave", "essentia"),
+        "What to compute: by frames (mel, mfcc, stft, chroma), a vector, or the wave itself.",
+        choices=tuple(KINDS),
     )
     sample_rate: int = setting(
         22050, "Rate in Hz that the audio is resampled to.", minimum=1, panel=_SPECTRUM
@@ -74,9 +114,14 @@ class FeatureSettings:
         2.0, "Power of the spectrum: 2 = power, 1 = magnitude.", minimum=0.0, panel=_SPECTRUM
     )
     bands: int = setting(128, "Number of mel bands.", minimum=1, panel=_MEL)
-    fmin: float = setting(0.0, "Lower edge in Hz of the lowest band.", minimum=0.0, panel=_MEL)
+    fmin: float = setting(
+        0.0, "Lower edge in Hz of the lowest band, or bin of an STFT.", minimum=0.0, panel=_MEL
+    )
     fmax: float = setting(
-        0.0, "Upper edge in Hz of the highest band; 0 = half the rate.", minimum=0.0, panel=_MEL
+        0.0,
+        "Upper edge in Hz of the highest band or bin; 0 = half the rate.",
+        minimum=0.0,
+        panel=_MEL,
     )
     mel_scale: str = setting(
         "slaney", "Formula from Hz to mel.", choices=("slaney", "htk"), panel=_MEL
@@ -95,27 +140,33 @@ class FeatureSettings:
     )
     scale: str = setting(
         "dB",
-        "Leave the bands as they are, take the natural logarithm, or decibels.",
-        choices=("power", "log", "dB"),
-        panel=_MEL,
+        "Values as they are, natural log, decibels, or compressed: log10(1 + C x value).",
+        choices=("power", "log", "dB", "compressed"),
+        panel=_SCALE,
     )
     floor: float = setting(
-        1e-10, "Smallest value that enters the logarithm.", minimum=0.0, panel=_MEL
+        1e-10, "Smallest value that enters the logarithm.", minimum=0.0, panel=_SCALE
     )
     top_db: float = setting(
         80.0,
         "Decibels kept below the maximum of the excerpt; 0 = all of them. With --scale dB.",
         minimum=0.0,
-        panel=_MEL,
+        panel=_SCALE,
     )
     reference: str = setting(
         "one",
-        "What a logarithm of 0 means: the value 1, or the maximum of the excerpt.",
-        choices=("one", "max"),
-        panel=_MEL,
+        "Value whose logarithm is 0: one, max (of the excerpt), or a number.",
+        metavar="one|max|X",
+        panel=_SCALE,
+    )
+    compression: float = setting(
+        10000.0, "C of --scale compressed.", minimum=0.0, metavar="C", panel=_SCALE
     )
     n_mfcc: int = setting(
         20, "Number of cepstral coefficients. With --kind mfcc.", minimum=1, panel=_MFCC
+    )
+    static: bool = setting(
+        True, "Keep the coefficients themselves beside their differences.", panel=_MFCC
     )
     deltas: int = setting(
         0,
@@ -125,7 +176,25 @@ class FeatureSettings:
         panel=_MFCC,
     )
     delta_width: int = setting(
-        9, "Frames (odd) that a difference is fitted over.", minimum=3, panel=_MFCC
+        9,
+        "Frames (odd) that a difference is fitted over; 2 = from one frame to the next.",
+        minimum=2,
+        panel=_MFCC,
+    )
+    n_chroma: int = setting(
+        12, "Bins an octave, a multiple of 12, from C upwards.", minimum=12, panel=_CHROMA
+    )
+    chroma_norm: str = setting(
+        "max",
+        "What of each frame is brought to 1: its maximum, sum, or Euclidean length.",
+        choices=("max", "l1", "l2", "none"),
+        panel=_CHROMA,
+    )
+    tuning: str = setting(
+        "0",
+        "Bins that the music lies above A = 440 Hz, or estimate, from each excerpt.",
+        metavar="T|estimate",
+        panel=_CHROMA,
     )
     summary: str = setting(
         "none",
@@ -135,8 +204,20 @@ class FeatureSettings:
     )
     excerpt: str = setting(
         "whole",
-        "Part of a track: whole, first:S, centre:S, segment:S (all parts), or segment:S:HOP.",
+        "Part of a track, such as first:30, range:29:58, segment:2.5 or crops:4:2.5.",
         metavar="PART",
+        panel=_SHAPE,
+    )
+    short: str = setting(
+        "pad",
+        "To a track shorter than its excerpt: add silence, repeat it, or skip and report it.",
+        choices=("pad", "repeat", "skip"),
+        panel=_SHAPE,
+    )
+    transform: str = setting(
+        "",
+        "Fitted transform that the bands went through, as kind:rows:digest.",
+        metavar="LABEL",
         panel=_SHAPE,
     )
     frames: int = setting(
@@ -148,9 +229,12 @@ class FeatureSettings:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
             # So that `exponent = 2` in a file is the same setting, byte for byte, as `2.0`.
-            if isinstance(field.default, float) and type(getattr(self, field.name)) is int:
-                object.__setattr__(self, field.name, float(getattr(self, field.name)))
+            if isinstance(field.default, float) and type(value) is int:
+                object.__setattr__(self, field.name, float(value))
+            if field.name in ("tuning", "reference") and type(value) in (int, float):
+                object.__setattr__(self, field.name, f"{value:.10g}")
         self.validate()
 
     def validate(self) -> None:
@@ -171,26 +255,56 @@ class FeatureSettings:
             raise UsageError(
                 f"fmin {self.fmin:g} Hz is not below fmax {self.resolved_fmax:g} Hz: lower it"
             )
-        if self.exponent == 0 or self.mel_exponent == 0:
-            raise UsageError("exponent and mel_exponent must be above 0: 2 is power, 1 magnitude")
-        if self.floor == 0 and self.scale != "power":
+        if self.exponent == 0 or self.mel_exponent == 0 or self.compression == 0:
+            raise UsageError(
+                "exponent, mel_exponent and compression must be above 0: 2 is power, 1 magnitude"
+            )
+        if self.floor == 0 and self.scale in ("log", "dB"):
             raise UsageError("floor 0 has no logarithm: choose a small number such as 1e-10")
+        if self.reference not in ("one", "max") and not _above_zero(self.reference):
+            raise UsageError(f"reference: expected one, max or a number, got {self.reference!r}")
+        self._validate_kind()
+
+    def _validate_kind(self) -> None:
+        """Raise `UsageError` for settings that their kind cannot be computed with."""
         if self.kind == "mfcc" and self.scale == "power":
             raise UsageError("a cepstrum needs a logarithm: choose scale log or dB, got power")
+        if self.kind == "stft" and not self.output_bands:
+            raise UsageError(
+                f"no bin of the STFT lies from {self.fmin:g} to {self.resolved_fmax:g} Hz: widen "
+                f"them, or raise n_fft (bins are {self.sample_rate / self.n_fft:g} Hz apart)"
+            )
         if self.kind == "mfcc" and self.n_mfcc > self.bands:
             raise UsageError(
                 f"n_mfcc {self.n_mfcc} coefficients out of {self.bands} mel bands: at most as "
                 "many as bands"
             )
-        if self.delta_width % 2 == 0:
-            raise UsageError(f"delta_width must be odd, got {self.delta_width}")
+        if self.delta_width % 2 == 0 and self.delta_width != 2:
+            raise UsageError(f"delta_width must be odd, or 2, got {self.delta_width}")
+        if not self.static and not self.deltas:
+            raise UsageError("--no-static leaves nothing without differences: add --deltas 1 or 2")
+        if self.n_chroma % 12:
+            raise UsageError(f"n_chroma must be a multiple of 12, got {self.n_chroma}")
+        if self.tuning != "estimate" and self.tuning_bins is None:
+            raise UsageError(f"tuning: expected a number or estimate, got {self.tuning!r}")
         if self.kind == "essentia" and self.sample_rate != 44100:
             raise UsageError(
                 f"Essentia describes sound at 44,100 Hz, got sample_rate {self.sample_rate}: say "
                 "--sample-rate 44100"
             )
-        if self.kind in ("wave", "essentia") and (self.summary != "none" or self.frames):
+        if self.kind == "loudness" and self.sample_rate < 32000:
+            raise UsageError(
+                "loudness counts what sounds above "
+                f"{self.sample_rate / 2:g} Hz too: say --sample-rate 48000, or --preset loudness"
+            )
+        if not KINDS[self.kind].channels and self.channels == "stereo":
+            raise UsageError(
+                f"kind {self.kind} is one vector of all channels: leave out --channels stereo"
+            )
+        if not self.has_frames and (self.summary != "none" or self.frames):
             raise UsageError(f"kind {self.kind} has no frames: leave out summary and frames")
+        if self.transform and not re.fullmatch(r"[a-z]+:[1-9]\d*:[0-9a-f]+", self.transform):
+            raise UsageError(f"transform: expected kind:rows:digest, got {self.transform!r}")
         hop = round(self.excerpt_hop * self.sample_rate)
         if self.excerpt_samples == 0 or (self.excerpt_hop and not hop):
             raise UsageError(f"excerpt {self.excerpt!r} is shorter than one sample: make it longer")
@@ -224,7 +338,16 @@ class FeatureSettings:
         Excerpt and number of frames are left out: networks take any length. So is a setting that
         cannot change the result, such as `top_db` of a natural logarithm.
         """
-        return differences(self._effective(), expected._effective())
+        differ = differences(self._effective(), expected._effective())
+        if not expected.transform:
+            return differ
+        hint = " (mt-spec --apply FILE applies what was fitted before)"
+        return [line + hint * line.startswith("transform:") for line in differ]
+
+    @property
+    def untransformed(self) -> FeatureSettings:
+        """These features before any fitted transform."""
+        return dataclasses.replace(self, transform="") if self.transform else self
 
     @property
     def column(self) -> str:
@@ -233,10 +356,70 @@ class FeatureSettings:
 
     @property
     def output_bands(self) -> int:
-        """Rows of the features: mel bands, or coefficients with their differences."""
+        """Rows of the features: bands, bins, or coefficients with their differences.
+
+        Of a kind that is one vector, its values.
+        """
+        if self.transform:
+            return int(self.transform.split(":")[1])
         if self.kind == "mfcc":
-            return self.n_mfcc * (1 + self.deltas)
-        return self.bands
+            return self.n_mfcc * (self.static + self.deltas)
+        if self.kind == "stft":
+            first, last = self.stft_bins
+            return last - first
+        if self.kind == "chroma":
+            return self.n_chroma
+        return KINDS[self.kind].width or self.bands
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether the kind has a value a band and frame, before any summary of the frames."""
+        return not KINDS[self.kind].width and self.kind != "wave"
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether an excerpt gives one vector, by its kind or by a summary of its frames."""
+        return KINDS[self.kind].width > 0 or self.summary != "none"
+
+    @property
+    def decoded_channels(self) -> int | None:
+        """Channels to decode; None = those that the file has, which its loudness counts apart."""
+        if self.kind == "loudness":
+            return None
+        return 2 if self.channels == "stereo" else 1
+
+    @property
+    def fits_half(self) -> bool:
+        """Whether the values lie in the range of float16, as powers and frequencies do not."""
+        if self.kind == "chroma":
+            return self.chroma_norm != "none"
+        if self.kind in ("mel", "stft"):
+            return self.scale != "power"
+        return self.kind in ("mfcc", "wave")
+
+    @property
+    def stft_bins(self) -> tuple[int, int]:
+        """The bins of the transform that lie from `fmin` to `fmax`, as (first, behind the last)."""
+        bins = 1 + self.n_fft // 2
+        first = math.ceil(self.fmin * self.n_fft / self.sample_rate)
+        last = math.floor(self.resolved_fmax * self.n_fft / self.sample_rate)
+        return first, min(bins, last + 1)
+
+    @property
+    def tuning_bins(self) -> float | None:
+        """Bins of chroma above A = 440 Hz; None where each excerpt's are estimated."""
+        try:
+            bins = float(self.tuning)
+        except ValueError:
+            return None
+        return bins if math.isfinite(bins) else None
+
+    @property
+    def reference_value(self) -> float | None:
+        """The value whose logarithm is 0; None where it is the maximum."""
+        if self.reference == "max":
+            return None
+        return 1.0 if self.reference == "one" else float(self.reference)
 
     @property
     def resolved_fmax(self) -> float:
@@ -250,13 +433,14 @@ class FeatureSettings:
 
     @property
     def excerpt_part(self) -> tuple[str, float]:
-        """The excerpt as (`whole`, 0) or (`first`, `centre` or `segment`, seconds)."""
-        return _parse_excerpt(self.excerpt)[:2]
+        """The excerpt's kind and its seconds, 0 for as long as the track."""
+        excerpt = parse_excerpt(self.excerpt)
+        return excerpt.kind, excerpt.seconds
 
     @property
     def excerpt_hop(self) -> float:
         """Seconds from the start of a segment to that of the next."""
-        return _parse_excerpt(self.excerpt)[2]
+        return parse_excerpt(self.excerpt).hop
 
     @property
     def excerpt_seconds(self) -> float | None:
@@ -273,6 +457,18 @@ class FeatureSettings:
         """Return the number of frames that `seconds` of audio give."""
         return self.frames or self.frames_of(round(seconds * self.sample_rate))
 
+    def shape_for(self, seconds: float) -> tuple[int, ...]:
+        """Return the shape of the features of `seconds` of audio."""
+        channels = (2,) if self.channels == "stereo" else ()
+        if self.kind == "wave":
+            return (*channels, round(seconds * self.sample_rate))
+        if not self.has_frames:
+            return (self.output_bands,)
+        if self.summary != "none":
+            rows = math.prod((*channels, self.output_bands))
+            return (2 * rows if self.summary == "mean+std" else rows,)
+        return (*channels, self.output_bands, self.frames_for(seconds))
+
     def frames_of(self, samples: int) -> int:
         """Return the number of frames of `samples` at `sample_rate`, before `frames` applies.
 
@@ -285,47 +481,71 @@ class FeatureSettings:
     def _effective(self) -> dict[str, Any]:
         """Return the settings that shape a frame, with what is implied written out."""
         values = self.to_json()
-        del values["excerpt"], values["frames"]
+        del values["excerpt"], values["short"], values["frames"]
         values["win_length"] = self.resolved_win_length
         values["fmax"] = self.resolved_fmax
-        if self.kind in ("wave", "essentia"):
-            return {name: values[name] for name in ("kind", "sample_rate", "channels")}
-        without_effect = []
+        values["tuning"] = self.tuning_bins
+        values["reference"] = self.reference_value
+        kind = KINDS[self.kind]
+        without_effect = OPTIONAL.difference(kind.settings)
+        if not kind.channels:
+            without_effect |= {"channels"}
         if not self.centre:
-            without_effect += ["pad"]
-        if self.scale == "power":
-            without_effect += ["floor", "reference"]
+            without_effect |= {"pad"}
+        if self.scale not in ("log", "dB"):
+            without_effect |= {"floor", "reference"}
         if self.scale != "dB":
-            without_effect += ["top_db"]
-        if self.kind != "mfcc":
-            without_effect += ["n_mfcc", "deltas"]
-        if self.kind != "mfcc" or not self.deltas:
-            without_effect += ["delta_width"]
+            without_effect |= {"top_db"}
+        if self.scale != "compressed":
+            without_effect |= {"compression"}
+        if not self.deltas:
+            without_effect |= {"delta_width"}
         for name in without_effect:
             values[name] = None
         return values
 
 
-def _parse_excerpt(text: str) -> tuple[str, float, float]:
-    """Split `first:30` into its kind, its seconds, and the seconds from a segment to the next."""
-    if text == "whole":
-        return "whole", 0.0, 0.0
-    kind, *numbers = text.split(":")
+@lru_cache(maxsize=64)
+def parse_excerpt(text: str) -> Excerpt:
+    """Read the text of an excerpt; raises `UsageError` for one that names no part."""
+    kind, *words = text.split(":")
     try:
-        times = [float(number) for number in numbers]
+        numbers = [float(word) for word in words]
+        fewest, most = _EXCERPT_NUMBERS[kind]
+    except (ValueError, KeyError):
+        raise _no_excerpt(text) from None
+    if not fewest <= len(numbers) <= most or not all(0 <= n < math.inf for n in numbers):
+        raise _no_excerpt(text)
+    count = seed = 0
+    begin = 0.0
+    if kind in ("crops", "parts"):
+        number, seeds = numbers.pop(0), numbers[1:]
+        del numbers[1:]
+        if number < 1 or any(n != int(n) for n in (number, *seeds)):
+            raise _no_excerpt(text)
+        count, seed = int(number), int(seeds[0]) if seeds else 0
+    elif kind == "range":
+        begin, end = numbers
+        numbers = [end - begin]
+    if not all(n > 0 for n in numbers):
+        raise _no_excerpt(text)
+    seconds, hop = (numbers[0], numbers[-1]) if numbers else (0.0, 0.0)
+    return Excerpt(kind, seconds, hop, begin, count, seed)
+
+
+def _no_excerpt(text: str) -> UsageError:
+    return UsageError(
+        f"excerpt {text!r}: expected whole, or first:S, centre:S, segment:S with S seconds above "
+        "0, such as first:30, segment:S:H with H seconds from one to the next, range:FROM:TO, "
+        "crops:N:S for N random crops, parts:N or parts:N:S"
+    )
+
+
+def _above_zero(text: str) -> bool:
+    try:
+        return 0 < float(text) < math.inf
     except ValueError:
-        times = []
-    most = 2 if kind == "segment" else 1
-    if (
-        kind not in EXCERPT_KINDS
-        or not 1 <= len(times) <= most
-        or not all(0 < seconds < math.inf for seconds in times)
-    ):
-        raise UsageError(
-            f"excerpt {text!r}: expected whole, or first:S, centre:S, segment:S with S seconds "
-            "above 0, such as first:30, or segment:S:H with H seconds from one to the next"
-        )
-    return kind, times[0], times[-1]
+        return False
 
 
 def _validate_field(field: dataclasses.Field[Any], value: Any) -> None:
@@ -342,119 +562,3 @@ def _validate_field(field: dataclasses.Field[Any], value: Any) -> None:
         raise UsageError(f"{field.name}: expected at least {minimum:g}, got {value:g}")
     if maximum is not None and value > maximum:
         raise UsageError(f"{field.name}: expected at most {maximum:g}, got {value:g}")
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Settings of a study, with one line that says which and where."""
-
-    settings: FeatureSettings
-    source: str
-
-
-PRESETS: dict[str, Preset] = {
-    # The Music Auto-Tagger took decibels of the squared mel power, with the librosa of 2016, which
-    # padded by reflection. Its published melgrams are the test of this preset.
-    "choi2016": Preset(
-        FeatureSettings(
-            sample_rate=12000,
-            n_fft=512,
-            hop=256,
-            pad="reflect",
-            bands=96,
-            mel_exponent=2.0,
-            excerpt="centre:29.12",
-        ),
-        "Music Auto-Tagger of Keunwoo Choi (2016), audio_processor.py: 96 x 1,366 for 29.12 s",
-    ),
-    # Stated: 48 bands, hop 1,024, 87 s, input 48 x 1,874. The text's 12 kHz would give 1,020
-    # frames; 22.05 kHz gives the stated ones. Ours: window of 2,048, Slaney bands, decibels.
-    "dj": Preset(
-        FeatureSettings(hop=1024, bands=48, excerpt="first:87"),
-        "Cycoń 2020, Transfer and multitask learning for music classification tasks, section 5.1 "
-        "and Table 5.3: 48 x 1,874 for 87 s",
-    ),
-    # Stated (section 3.3): 128 bands, frames of 46 ms, half overlap, decibels, crops of 1 s.
-    # Table 2 shows 43 frames; centred frames of 1 s are 44, so the last one is cut. Ours: 44.1 kHz
-    # (2,048 samples are 46 ms), Slaney bands, reflection as librosa did in 2018.
-    "agf": Preset(
-        FeatureSettings(
-            sample_rate=44100, n_fft=2048, hop=1024, pad="reflect", excerpt="segment:1", frames=43
-        ),
-        "Kim et al. 2018, Transfer learning of artist group factors to musical genre "
-        "classification, section 3.3 and Table 2: 128 x 43 for 1 s",
-    ),
-    # Stated (Table 4.1, eq. 2.8, algorithm 22): Hamming 512/256, 96 HTK bands of power, natural
-    # logarithm, parts of 29.1 s = 1,366 frames with the tail dropped. Ours: the floor of the
-    # logarithm, and librosa's defaults of 2017 for the norm of the bands and the padding.
-    "seq": Preset(
-        FeatureSettings(
-            sample_rate=12000,
-            n_fft=512,
-            hop=256,
-            window="hamming",
-            pad="reflect",
-            bands=96,
-            mel_scale="htk",
-            scale="log",
-            excerpt="segment:29.12",
-        ),
-        "Sankaran 2017, Analyses of convolutional neural networks for automatic tagging of music "
-        "tracks, Table 4.1: 96 x 1,366 for 29.12 s (its cepstra: --kind mfcc --n-mfcc 90)",
-    ),
-    # Stated (section 5.1): 44.1 kHz, 30 s, Hann 400/200, zero padding, 128 HTK bands, no
-    # logarithm. It prints 6,625 and 6,225 frames; 30 s give 6,616. Ours: power, bands that
-    # peak at 1.
-    "reg": Preset(
-        FeatureSettings(
-            sample_rate=44100,
-            n_fft=400,
-            hop=200,
-            mel_scale="htk",
-            mel_norm="none",
-            scale="power",
-            excerpt="first:30",
-        ),
-        "Schmidt 2023, Reproduction of black-box music analysis algorithms, section 5.1: "
-        "128 x 6,616 for 30 s",
-    ),
-    # Stated (sections 3.1.1 and 3.1.2): 1,024/256 at 22 kHz, 128 bands, decibels, stereo, 2.5 s.
-    # "Magnitude" in the text; the authors' public code takes decibels of mel power, over both
-    # channels at once, with librosa's defaults of 2018. Standardising is fitted apart.
-    "rep": Preset(
-        FeatureSettings(
-            channels="stereo", n_fft=1024, hop=256, pad="reflect", excerpt="segment:2.5"
-        ),
-        "Kim et al. 2019, One deep music representation to rule them all?, section 3.1: "
-        "2 x 128 x 216 for 2.5 s",
-    ),
-    # Kapre's layer inside the network (commit a3bde3e): power of 96 Slaney bands, frames around
-    # samples padded with zeros, decibels below the maximum. Theirs is the maximum of a batch.
-    "choi2017": Preset(
-        FeatureSettings(
-            sample_rate=12000,
-            n_fft=512,
-            hop=256,
-            bands=96,
-            reference="max",
-            excerpt="first:29",
-            frames=1360,
-        ),
-        "Choi et al. 2017, Transfer learning for music classification and regression tasks, "
-        "easy_feature_extraction.py: 96 x 1,360 for 29 s",
-    ),
-    # Stated: 20 coefficients with first and second differences, mean and standard deviation.
-    # Ours: librosa 0.11's defaults at the study's 22.05 kHz, differences by Savitzky-Golay. The
-    # tables that Choi et al. (2017) published are of 12 kHz and plain differences of frames.
-    "mfcc-rep": Preset(
-        FeatureSettings(kind="mfcc", n_mfcc=20, deltas=2, summary="mean+std"),
-        "Kim et al. 2019, as rep, section 4.4, after Choi et al. 2017: 120 values a track",
-    ),
-}
-
-
-def preset(name: str) -> FeatureSettings:
-    """Return the settings of a preset; an unknown name raises `UsageError` with the known ones."""
-    if name not in PRESETS:
-        raise UsageError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
-    return PRESETS[name].settings

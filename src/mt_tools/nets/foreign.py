@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from mt_tools.errors import SettingsMismatch, UsageError
-from mt_tools.features.descriptors import DESCRIPTORS, SAMPLE_RATE, WIDTH
+from mt_tools.features.essentia import SAMPLE_RATE
+from mt_tools.features.registry import ESSENTIA as DESCRIPTORS
 from mt_tools.features.settings import FeatureSettings
 from mt_tools.nets.build import build_multitask
 from mt_tools.nets.model import FORMAT, Array, Check, Model
@@ -186,7 +187,7 @@ def _essentia() -> Model:
     if importlib.util.find_spec("essentia") is None:
         needed("essentia", "essentia")
     settings = FeatureSettings(kind="essentia", sample_rate=SAMPLE_RATE, channels="stereo")
-    net = build_multitask("identity", {}, (WIDTH,), {})
+    net = build_multitask("identity", {}, (settings.output_bands,), {})
     net.eval()
     return Model.create(
         net,
@@ -196,7 +197,7 @@ def _essentia() -> Model:
         input={
             "kind": "feature",
             "settings": settings.to_json(),
-            "shape": [WIDTH],
+            "shape": [settings.output_bands],
             "descriptors": list(DESCRIPTORS.items()),
         },
     )

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from mt_tools.errors import BrokenTable, RunError, UsageError
-from mt_tools.features.settings import preset
+from mt_tools.features.presets import preset
 from mt_tools.nets.body import Head, Share
 from mt_tools.nets.compact import POPULATION, STATISTICS
 from mt_tools.nets.model import FORMAT

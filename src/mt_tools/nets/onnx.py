@@ -24,7 +24,8 @@ import numpy as np
 import torch
 
 from mt_tools.errors import UsageError
-from mt_tools.features.settings import FeatureSettings, preset
+from mt_tools.features.presets import preset
+from mt_tools.features.settings import FeatureSettings
 from mt_tools.nets.body import pooled_vector
 from mt_tools.nets.foreign import FOREIGN_FORMS, Foreign, needed
 from mt_tools.nets.model import Array
@@ -163,7 +164,7 @@ def _layout(sizes: list[Any], settings: FeatureSettings) -> str | None:
     behind = sizes[1:]
     if settings.kind == "wave":
         return {1: "s", 2: {1: "1s", 2: "2s"}.get(behind[0])}.get(len(behind))
-    if settings.summary != "none":
+    if settings.is_vector:
         return "d" if len(behind) == 1 else None
     if settings.channels == "stereo":
         fits = len(behind) == 3 and behind[0] in (2, None)

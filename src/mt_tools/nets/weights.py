@@ -13,7 +13,7 @@ import platformdirs
 
 from mt_tools.download import file_name, retrieve
 from mt_tools.errors import RunError, UsageError
-from mt_tools.features.settings import preset
+from mt_tools.features.presets import preset
 from mt_tools.nets.build import build_multitask
 from mt_tools.nets.foreign import FOREIGN_FORMS, foreign
 from mt_tools.nets.keras import describe, identify, import_keras

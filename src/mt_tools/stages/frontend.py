@@ -20,10 +20,13 @@ import numpy as np
 from mt_tools.engine.pool import cores, ordered
 from mt_tools.errors import DecodeError, RowError, RunError, UsageError
 from mt_tools.features.extract import excerpts, extract, fit_length
-from mt_tools.features.settings import FeatureSettings
+from mt_tools.features.settings import SEGMENTED, FeatureSettings, parse_excerpt
+from mt_tools.features.transforms import Transform
+from mt_tools.learn import draws
 from mt_tools.recipes import Recipe, parse
 from mt_tools.sound.decode import decode
 from mt_tools.sound.info import read_info
+from mt_tools.sound.parts import PartsAudio
 from mt_tools.sound.paths import text_to_path
 from mt_tools.sound.write import write_audio
 from mt_tools.tables.batch import Batch, concatenate
@@ -53,6 +56,7 @@ class Track:
     duration: float | None
     recipe: str
     folders: tuple[str, ...]
+    origin: str = ""
 
     def source(self) -> str | bytes:
         """Return the bytes, or the path: as typed, else below the folder of its table."""
@@ -60,18 +64,21 @@ class Track:
             return self.audio
         if self.path is None:
             raise RowError("the row has neither `path` nor `audio`: nothing to decode", "missing")
-        path = text_to_path(self.path)
-        for folder in ("", *self.folders):
-            if os.path.lexists(os.path.join(folder, path)):
-                return os.path.join(folder, path)
-        return path
+        return self._found(self.path)
 
     def effects(self) -> Recipe:
         """Return the recipe; one that cannot be read is this row's failure alone."""
         try:
-            return parse(self.recipe)
+            return parse(self.recipe).located(self._found)
         except UsageError as error:
             raise RowError(str(error), "recipe") from error
+
+    def _found(self, text: str) -> str:
+        path = text_to_path(text)
+        for folder in ("", *self.folders):
+            if os.path.lexists(os.path.join(folder, path)):
+                return os.path.join(folder, path)
+        return path
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,10 @@ class Part:
     start: float | None
     duration: float | None
     features: np.ndarray
+
+    def through(self, transform: Transform) -> Part:
+        """Return the part with its features transformed."""
+        return dataclasses.replace(self, features=transform.apply(self.features))
 
 
 Rows = Iterator[tuple[Batch, int, list[Part]]]
@@ -97,6 +108,7 @@ def tracks_of(batch: Batch, folders: Sequence[str]) -> list[Track]:
     if "path" not in batch and "audio" not in batch:
         batch.require("path")
     columns = {name: batch.get(name) for name in SELECTION}
+    origins = batch.origins
     tracks = []
     for row in range(len(batch)):
         audio = columns["audio"][row]
@@ -110,6 +122,7 @@ def tracks_of(batch: Batch, folders: Sequence[str]) -> list[Track]:
                 audio=audio[0] if audio else None,
                 recipe=columns["recipe"][row] or "",
                 folders=tuple(folders),
+                origin=origins[row],
                 **numbers,
             )
         )
@@ -127,22 +140,33 @@ def compute(task: tuple[Track, FeatureSettings]) -> list[Part]:
     """
     track, settings = task
     recipe = track.effects()
-    if track.length is None and settings.excerpt != "whole":
+    if track.length is None and parse_excerpt(settings.excerpt).needs_length:
         track = dataclasses.replace(track, length=read_info(track.source()).length)
-    parts = []
-    for run in runs(parts_of(track, recipe, settings), settings):
-        waves = decode_run(track, recipe, run, settings)
-        for (start, duration), wave in zip(run, waves, strict=True):
-            begin = start / recipe.stretch if start else None
-            take = None if duration is None else duration / recipe.stretch
-            parts.append(Part(begin, take, extract(fit_length(wave, settings), settings)))
+    asked = parts_of(track, recipe, settings, places_of(track, settings))
+    parts: list[Part] = []
+    with PartsAudio(track.source()) as audio:
+        for run in runs(asked, settings):
+            waves = decode_run(track, recipe, run, settings, audio)
+            for (start, duration), wave in zip(run, waves, strict=True):
+                begin = start / recipe.stretch if start else None
+                take = None if duration is None else duration / recipe.stretch
+                try:
+                    wave = fit_length(wave, settings, duration)
+                except RowError:
+                    if not parts:
+                        raise
+                    continue  # the end of the file came before that of its last segment: a tail
+                parts.append(Part(begin, take, extract(wave, settings)))
     return parts
 
 
-def parts_of(track: Track, recipe: Recipe, settings: FeatureSettings) -> list[Heard]:
+def parts_of(
+    track: Track, recipe: Recipe, settings: FeatureSettings, places: Sequence[float] = ()
+) -> list[Heard]:
     """Return the parts of a track that the settings' excerpt asks for, on what is heard.
 
-    Parts are selected before stretching. Raises `RowError` as `features.extract.excerpts` does.
+    Parts are selected before stretching, random crops at `places`. Raises `RowError` as
+    `features.extract.excerpts` does.
     """
     stretch = recipe.stretch
     return excerpts(
@@ -150,39 +174,69 @@ def parts_of(track: Track, recipe: Recipe, settings: FeatureSettings) -> list[He
         settings,
         None if track.start is None else track.start * stretch,
         None if track.duration is None else track.duration * stretch,
+        places,
     )
 
 
+def places_of(track: Track, settings: FeatureSettings) -> list[float]:
+    """Draw where the crops of a track begin, by its origin and recipe; none for other excerpts."""
+    excerpt = parse_excerpt(settings.excerpt)
+    if excerpt.kind != "crops":
+        return []
+    keys = draws.keys_of([f"{track.origin}#{track.recipe}"])
+    return [
+        float(draws.uniform(keys, excerpt.seed, "crop", number)[0])
+        for number in range(excerpt.count)
+    ]
+
+
 def runs(parts: Sequence[Heard], settings: FeatureSettings) -> list[Sequence[Heard]]:
-    """Group segments that follow one another into runs that are decoded at once."""
-    seconds = settings.excerpt_seconds or _RUN_SECONDS
+    """Group segments that follow one another into runs that are decoded at once.
+
+    Nothing is decoded that lies between two of them.
+    """
+    seconds = settings.excerpt_seconds
+    if seconds is None:
+        return [[part] for part in parts]
     size = max(1, int(_RUN_SECONDS / seconds))
-    if settings.excerpt_hop > seconds:
-        size = 1  # nothing is decoded that lies between
-    return [parts[first : first + size] for first in range(0, len(parts), size)]
+    found: list[list[Heard]] = []
+    for part in parts:
+        gap = part[0] - (found[-1][-1][0] + seconds) if found else 0.0
+        if found and len(found[-1]) < size and gap * settings.sample_rate < 0.5:
+            found[-1].append(part)
+        else:
+            found.append([part])
+    return list(found)
 
 
 def decode_run(
-    track: Track, recipe: Recipe, run: Sequence[Heard], settings: FeatureSettings
+    track: Track,
+    recipe: Recipe,
+    run: Sequence[Heard],
+    settings: FeatureSettings,
+    audio: PartsAudio | None = None,
 ) -> list[np.ndarray]:
     """Decode the segments of a run at once and return the wave of each, [channels, samples].
 
+    `audio` is the track's file, where it is open already.
     The samples are those of each segment decoded alone; to 1e-6 where they are resampled, and after
     a pitch or stretch recipe in their spectrum only (see `sound.effects`). Where they differ, these
     are the nearer to the same part of the whole track, as filters begin anew only once a run.
     Raises `RowError` as `sound.decode` does, `too-short` where a segment begins beyond the end.
     """
+    if recipe.follows_level and len(run) > 1:  # that of each segment, not of the run
+        return [wave for part in run for wave in decode_run(track, recipe, [part], settings, audio)]
     rate, stretch = settings.sample_rate, recipe.stretch
     first, (last, seconds) = run[0][0], run[-1]
     end = None if seconds is None else last + seconds
     if end is not None and len(run) > 1:
         end += 2 * stretch / rate  # the places of segments are rounded, which may take a sample
     wave, _ = decode(
-        track.source(),
+        audio or track.source(),
         start=first / stretch,
         duration=None if end is None else (end - first) / stretch,
         sample_rate=rate,
-        channels=2 if settings.channels == "stereo" else 1,
+        channels=settings.decoded_channels,
         recipe=recipe,
     )
     if len(run) == 1:
@@ -206,13 +260,32 @@ def feature_rows(
     folders: Sequence[str],
     jobs: int,
     fail: Fail,
+    transform: Transform | None = None,
 ) -> Rows:
-    """Yield every track that could be decoded with its parts, in input order."""
+    """Yield every track that could be decoded with its parts, in input order.
+
+    Features whose settings name a fitted transform need it, and go through it here: a worker would
+    be sent it with every track.
+    """
+    plain = settings.untransformed
 
     def tasks_of(batch: Batch) -> list[tuple[Track, FeatureSettings]]:
-        return [(track, settings) for track in tracks_of(batch, folders)]
+        return [(track, plain) for track in tracks_of(batch, folders)]
 
-    return worked(batches, compute, tasks_of, jobs=jobs, fail=fail)
+    rows = worked(batches, compute, tasks_of, jobs=jobs, fail=fail)
+    if not settings.transform:
+        return rows
+    if transform is None or transform.label != settings.transform:
+        raise UsageError(
+            f"the features go through a fitted transform ({settings.transform}) that is not at "
+            "hand: make a table of them with mt-spec --apply FILE"
+        )
+    return _transformed(rows, transform)
+
+
+def _transformed(rows: Rows, transform: Transform) -> Rows:
+    for batch, row, parts in rows:
+        yield batch, row, [part.through(transform) for part in parts]
 
 
 def worked(
@@ -314,7 +387,7 @@ def _sliced(batch: Batch, row: int, column: Column, slices: Slices) -> list[Part
     )
     recipe = track.effects()
     begin = track.start or 0.0
-    if settings.excerpt_part[0] == "centre":
+    if settings.excerpt_part[0] in ("centre", "range"):
         begin = parts_of(track, recipe, settings)[0][0] / recipe.stretch
     frame = settings.hop / settings.sample_rate / recipe.stretch
     return [
@@ -339,7 +412,7 @@ def fresh(
 
 def is_segmented(excerpt: str) -> bool:
     """Say whether an excerpt makes a row a segment."""
-    return excerpt.startswith("segment")
+    return excerpt.partition(":")[0] in SEGMENTED
 
 
 def segments_of(rows: Rows) -> Rows:
@@ -410,6 +483,8 @@ def gathered(
         rows.append((batch, row))
         made.append(value)
         size += getattr(value, "nbytes", 0)
+        if "audio" in batch:  # whole files are held as long as their rows
+            size += batch.nbytes // len(batch)
         if size >= _GATHER_BYTES or len(rows) >= most:
             yield _picked(rows), made
             rows, made, size = [], [], 0
