@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mt_tools.learn.augment import Mixing
 from mt_tools.learn.checkpoint import remove
 from mt_tools.learn.distributed import joined
 from mt_tools.learn.feeds import ArrayFeed
@@ -172,7 +173,7 @@ class Noting:
     def __init__(self, feed: ArrayFeed, before: Callable[[int], object] = lambda n: None) -> None:
         self.feed, self.before = feed, before
         self.example_shape, self.random_crops = feed.example_shape, feed.random_crops
-        self.drawing = feed.drawing
+        self.mixes, self.drawing = feed.mixes, feed.drawing
         self.passes: list[tuple[int, list[int]]] = []
         self.batches: list[np.ndarray] = []
 
@@ -197,9 +198,20 @@ class Noting:
         """Yield the batches of the feed."""
         return self.feed.read(rows, batch_size)
 
-    def prepare(self, x: Tensor, rows: np.ndarray, epoch: int | None, view: int = 0) -> Tensor:
+    def mixing(self, rows: np.ndarray, epoch: int) -> Mixing | None:
+        """Return whom the feed mixes rows with."""
+        return self.feed.mixing(rows, epoch)
+
+    def prepare(
+        self,
+        x: Tensor,
+        rows: np.ndarray,
+        epoch: int | None,
+        view: int = 0,
+        partners: np.ndarray | None = None,
+    ) -> Tensor:
         """Return what the feed makes of a batch."""
-        return self.feed.prepare(x, rows, epoch, view)
+        return self.feed.prepare(x, rows, epoch, view, partners)
 
     def reseeded(self, seed: int) -> Noting:
         """Return a feed that notes for itself, with the draws of another seed."""

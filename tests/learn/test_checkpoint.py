@@ -16,11 +16,11 @@ import torch
 from fit_work import KILLED, Clips, Noting, Toy, same, weights
 
 from mt_tools.errors import BrokenTable, UsageError
-from mt_tools.learn.augment import Masks
+from mt_tools.learn.augment import augment_of
 from mt_tools.learn.checkpoint import remove
 from mt_tools.learn.feeds import ArrayFeed
 from mt_tools.learn.groups import resolve
-from mt_tools.learn.settings import FitSettings, TransferSettings
+from mt_tools.learn.settings import FeedSettings, FitSettings, TransferSettings
 
 WORK = Path(__file__).with_name("fit_work.py")
 
@@ -214,7 +214,8 @@ class TestRefused:
         settings = FitSettings(epochs=1, checkpoint_every=1)
         clips.fit(clips.model(), settings, checkpoint=path)
         clips.fit(clips.model(), settings, checkpoint=path, resume=True)
-        feed = ArrayFeed(clips.inputs, settings.seed, crop=5, masks=Masks(2, 1))
+        masks = augment_of(FeedSettings(spec_augment="2,1"), settings.seed, {})
+        feed = ArrayFeed(clips.inputs, settings.seed, crop=5, augment=masks)
         with pytest.raises(UsageError, match="spec_augment: got '2,1', expected ''"):
             clips.fit(clips.model(), settings, checkpoint=path, resume=True, feed=feed)
 

@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from mt_tools.errors import NoRows, UsageError
-from mt_tools.features.settings import FeatureSettings, preset
-from mt_tools.learn.augment import Masks
+from mt_tools.features.presets import preset
+from mt_tools.features.settings import FeatureSettings
+from mt_tools.learn.augment import Augment, masks_of
 from mt_tools.learn.feeds import (
     ArrayFeed,
     Feed,
@@ -196,7 +197,7 @@ def test_a_row_is_cropped_alike_in_any_table_and_batch() -> None:
 
 def test_masks_come_with_an_epoch_and_not_without() -> None:
     """Validation would be scored on covered spectrograms, or training have none covered."""
-    feed = ArrayFeed(numbered() ** 2, 0, masks=Masks(2, 8), names=IDS)
+    feed = ArrayFeed(numbered() ** 2, 0, augment=Augment(always=masks_of("2,8")), names=IDS)
     ((rows, (x,)), *_) = epoch_of(feed)
     numbers = np.array(rows)
     assert feed.prepare(x, numbers, None) is x
@@ -209,8 +210,8 @@ def test_masks_come_with_an_epoch_and_not_without() -> None:
 
 def test_another_seed_draws_all_anew() -> None:
     """Repeats of a training would share their order, crops or masks, and look steadier."""
-    first = ArrayFeed(numbered() ** 2, 0, 6, IDS, Masks(2, 4))
-    made = ArrayFeed(numbered() ** 2, 9, 6, IDS, Masks(2, 4, seed=9))
+    first = ArrayFeed(numbered() ** 2, 0, 6, IDS, Augment(always=masks_of("2,4")))
+    made = ArrayFeed(numbered() ** 2, 9, 6, IDS, Augment(always=masks_of("2,4"), seed=9))
     before, other = epoch_of(first), first.reseeded(9)
     assert [rows for rows, _ in epoch_of(other)] != [rows for rows, _ in before]
     pairs = list(zip(epoch_of(other), epoch_of(made), strict=True))
@@ -234,7 +235,7 @@ def test_vectors_are_whole_and_cannot_be_cropped() -> None:
     with pytest.raises(UsageError, match="21 frames, and a row has 20"):
         ArrayFeed(numbered(), crop=21)
     with pytest.raises(UsageError, match="features or audio"):
-        ArrayFeed(numbered(40, (5,)), masks=Masks(1, 1))
+        ArrayFeed(numbered(40, (5,)), augment=Augment(always=masks_of("1,1")))
 
 
 # --- tables larger than memory --------------------------------------------------------------------

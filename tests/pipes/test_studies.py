@@ -16,7 +16,8 @@ import typer
 from support import ROOT, Shell
 
 from mt_tools.commands.train import app
-from mt_tools.features.settings import FeatureSettings, preset
+from mt_tools.features.presets import preset
+from mt_tools.features.settings import FeatureSettings
 from mt_tools.learn.settings import (
     FeedSettings,
     FitSettings,

@@ -329,7 +329,7 @@ def test_two_processes_train_what_one_does(sh: Shell, embedded: Path, tmp_path: 
         ("-t style --freeze 'conv*'", ["conv*", "shared.dense1"]),
         ("-t style --init none.safetensors", ["none.safetensors"]),
         ("-t style --crop 2", ["--crop", "vector"]),
-        ("-t style --recipe pitch=2", ["--recipe is for audio"]),
+        ("-t style --recipe pitch=2", ["pitch is done to sound", "learn from audio"]),
         ("-t style --runs", ["--config", "[mt-train.grid]"]),
         ("-t style --json", ["--dry-run"]),
         ("-t style --log curves.txt", ["curves.txt", ".parquet"]),

@@ -29,7 +29,7 @@ from torch import Tensor
 from mt_tools.errors import NoRows, UsageError
 from mt_tools.features.settings import FeatureSettings
 from mt_tools.learn import draws
-from mt_tools.learn.augment import Masks, parse_masks
+from mt_tools.learn.augment import Augment, Mixing, augment_of
 from mt_tools.learn.settings import FeedSettings
 from mt_tools.tables.batch import Batch, concatenate
 from mt_tools.tables.columns import Column
@@ -44,11 +44,13 @@ class Feed(Protocol):
     """What the training loop asks of the source of its examples.
 
     `example_shape` is what a network is built for; `random_crops` says whether two views of a row
-    differ; `drawing` are the options, beside seed and shape, that decide what an epoch draws.
+    differ; `mixes` whether rows are mixed with one another; `drawing` are the options, beside seed
+    and shape, that decide what an epoch draws.
     """
 
     example_shape: tuple[int, ...]
     random_crops: bool
+    mixes: bool
     drawing: dict[str, Any]
 
     def __len__(self) -> int:
@@ -72,10 +74,22 @@ class Feed(Protocol):
         A row of several slices comes as often; a row that cannot be read does not come.
         """
 
-    def prepare(self, x: Tensor, rows: Rows, epoch: int | None, view: int = 0) -> Tensor:
-        """Return what the network takes of a batch that is on the device.
+    def mixing(self, rows: Rows, epoch: int) -> Mixing | None:
+        """Return whom the rows of a batch are mixed with in this epoch; None where none is."""
+
+    def prepare(
+        self,
+        x: Tensor,
+        rows: Rows,
+        epoch: int | None,
+        view: int = 0,
+        partners: NDArray[np.intp] | None = None,
+    ) -> Tensor:
+        """Return what the network takes of the examples `x` of `rows`, which are on the device.
 
         `epoch` None means without augmentation. `view` tells the draws of several views apart.
+        Where rows are mixed `partners` are the places in `x` of those that each is mixed with, and
+        `x` may hold more examples than there are rows, behind theirs.
         """
 
     def reseeded(self, seed: int) -> Feed:
@@ -83,7 +97,7 @@ class Feed(Protocol):
 
 
 class RowFeed:
-    """What feeds of one row an example have in common: names, order and masks."""
+    """What feeds of one row an example have in common: names, order and augmentation."""
 
     def __init__(
         self,
@@ -91,17 +105,17 @@ class RowFeed:
         shape: tuple[int, ...],
         seed: int,
         names: Iterable[str] | None,
-        masks: Masks | None,
+        augment: Augment | None,
     ) -> None:
         self.keys = draws.keys_of(range(rows) if names is None else names)
         if len(self.keys) != rows:
             raise ValueError(f"got {len(self.keys)} names for {rows} rows")
         self.example_shape = tuple(shape)
         self.seed = seed
-        if masks is not None:
-            masks.check(self.example_shape)
-        self._masks = masks
-        self.drawing: dict[str, Any] = {"spec_augment": str(masks or "")}
+        self._augment = augment or Augment()
+        self._augment.check(self.example_shape)
+        self.mixes = self._augment.mixes
+        self.drawing = dict(self._augment.said)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -110,16 +124,27 @@ class RowFeed:
         """Return the number of batches that an epoch over `rows` has."""
         return len(draws.cut(rows, batch_size))
 
-    def prepare(self, x: Tensor, rows: Rows, epoch: int | None, view: int = 0) -> Tensor:
-        """Return the batch with its masks of this epoch."""
-        if epoch is None or self._masks is None:
+    def mixing(self, rows: Rows, epoch: int) -> Mixing | None:
+        """Return whom the rows of a batch are mixed with in this epoch; None where none is."""
+        return self._augment.mixing(self.keys[rows], epoch, self.example_shape)
+
+    def prepare(
+        self,
+        x: Tensor,
+        rows: Rows,
+        epoch: int | None,
+        view: int = 0,
+        partners: NDArray[np.intp] | None = None,
+    ) -> Tensor:
+        """Return the examples of `rows` as this epoch has them: see `Feed`."""
+        if epoch is None:
             return x
-        return self._masks(x, self.keys[rows], epoch, view)
+        return self._augment(x, self.keys[rows], epoch, view, partners)
 
     def reseeded(self, seed: int) -> Self:
         """Return the same feed with the draws of another seed."""
         other = copy.copy(self)
-        other.seed, other._masks = seed, self._masks and self._masks.reseeded(seed)
+        other.seed, other._augment = seed, self._augment.reseeded(seed)
         return other
 
 
@@ -168,7 +193,7 @@ class ArrayFeed(RowFeed):
     """Examples that are rows of one array in memory, or of one mapped from a file.
 
     `inputs` is [n, ...]; `crop` a number of frames along the last axis; `names` the rows' ids,
-    their numbers where there are none; `masks` cover parts of features while training.
+    their numbers where there are none; `augment` is done to them while training.
     """
 
     def __init__(
@@ -177,10 +202,10 @@ class ArrayFeed(RowFeed):
         seed: int = 0,
         crop: int | None = None,
         names: Iterable[str] | None = None,
-        masks: Masks | None = None,
+        augment: Augment | None = None,
     ) -> None:
         self._crops = Crops(inputs.shape[1:], crop)
-        super().__init__(len(inputs), self._crops.shape, seed, names, masks)
+        super().__init__(len(inputs), self._crops.shape, seed, names, augment)
         self.random_crops = self._crops.size > 0
         self._inputs = inputs
 
@@ -228,11 +253,11 @@ class ShardFeed(RowFeed):
         crop: int | None = None,
         rows: Rows | None = None,
         names: Iterable[str] | None = None,
-        masks: Masks | None = None,
+        augment: Augment | None = None,
     ) -> None:
         self._crops = Crops(shards.column.shape, crop)
         self._at = np.arange(len(shards)) if rows is None else np.asarray(rows)
-        super().__init__(len(self._at), self._crops.shape, seed, names, masks)
+        super().__init__(len(self._at), self._crops.shape, seed, names, augment)
         self.random_crops = self._crops.size > 0
         self._shards = shards
         self._buffer = buffer
@@ -361,9 +386,14 @@ class SequenceFeed(RowFeed):
         songs: Sequence[Rows],
         seed: int = 0,
         names: Iterable[str] | None = None,
-        masks: Masks | None = None,
+        augment: Augment | None = None,
     ) -> None:
-        super().__init__(len(songs), inputs.shape[1:], seed, names, masks)
+        super().__init__(len(songs), inputs.shape[1:], seed, names, augment)
+        if self.mixes:
+            raise UsageError(
+                "songs of unequal numbers of parts cannot be mixed: leave mixup and cutmix out of "
+                "--recipe, or learn from single examples"
+            )
         self._inputs = inputs
         self._songs = songs
 
@@ -464,10 +494,10 @@ def open_feed(
     `tables.shards.shards_of`) it is read where it lies; `batches` then come of `shards.light`. Of
     the other columns those in `kept` and `labels` stay. With `sequence` rows are joined to songs:
     the table has a row a song. Raises `NoRows` without rows, `UsageError` where none has an input
-    or where a crop or mask does not fit.
+    or where a crop or recipe does not fit.
     """
     crop = _crop_of(column, settings, sequence)
-    masks = parse_masks(settings.spec_augment, seed)
+    augment = augment_of(settings, seed, column.settings, what=column.name)
     kept = ["id", *kept, *labels, *(_JOINING if sequence else ())]
     if shards is None:
         spool = functools.partial(ArraySpool if sequence else Spool, column, folder)
@@ -490,15 +520,15 @@ def open_feed(
                 f"taken ({', '.join(ids[:5])}{', ...' * (len(ids) > 5)})"
             )
         table = table.take([song[0] for song in songs])
-        feed = SequenceFeed(store, songs, seed, table.ids, masks)
+        feed = SequenceFeed(store, songs, seed, table.ids, augment)
     elif isinstance(store, np.ndarray):
-        feed = ArrayFeed(store, seed, crop, table.ids, masks)
+        feed = ArrayFeed(store, seed, crop, table.ids, augment)
     else:
         say(
             f"{column.name} takes {store[0].nbytes / 2**30:.1f} GiB: it is read from the disk, "
             f"{settings.buffer} rows shuffled at a time"
         )
-        feed = ShardFeed(store[0], seed, settings.buffer, crop, store[1], table.ids, masks)
+        feed = ShardFeed(store[0], seed, settings.buffer, crop, store[1], table.ids, augment)
     described = dict(column.settings)
     if crop:
         described = cropped(FeatureSettings.from_json(described), settings.crop).to_json()

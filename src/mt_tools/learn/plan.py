@@ -81,6 +81,11 @@ class Plan:
         _check(len(self.rows), "")
         self.views = {t["name"]: 2 if t["kind"] == PAIRS else 1 for t in tasks}
         pairs = [name for name, views in self.views.items() if views == 2]
+        if pairs and feed.mixes:
+            raise UsageError(
+                f"task {pairs[0]!r} compares pairs of tracks, and a mixture is of two: leave mixup "
+                "and cutmix out of --recipe, or drop the task"
+            )
         if pairs and not feed.random_crops:
             raise UsageError(
                 f"task {pairs[0]!r} compares two random crops of a row, and these inputs are taken "

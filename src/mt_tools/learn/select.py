@@ -69,6 +69,12 @@ class Selection:
     by_task: dict[str, Columns]
     notes: list[str]
 
+    def of(self, tasks: Sequence[str]) -> Selection:
+        """Return what some of the tasks ask; each asks by itself."""
+        by_task = {task: self.by_task[task] for task in tasks}
+        notes = [note for note in self.notes if note.startswith(tuple(f"{t}: " for t in tasks))]
+        return Selection(_union(by_task, notes), by_task, notes)
+
     def shares(self, columns: int, parts: int) -> dict[str, list[float]]:
         """Return for each task how its columns spread over the parts of a vector of `columns`.
 
@@ -150,10 +156,15 @@ def fit_selection(
             _refuse_none(kept, str(step), x.shape[1])
         by_task[task["name"]] = kept
         notes.append(f"{task['name']}: of {x.shape[1]} columns, {', '.join(story)}")
+    return Selection(_union(by_task, notes), by_task, notes)
+
+
+def _union(by_task: Mapping[str, Columns], notes: list[str]) -> Columns:
+    """Return the columns that any task asks, and note how many they are."""
     kept = np.unique(np.concatenate(list(by_task.values())))
     if len(by_task) > 1:
         notes.append(f"{len(kept)} columns in all")
-    return Selection(kept, by_task, notes)
+    return kept
 
 
 def _refuse_none(kept: Columns, step: str, columns: int) -> None:

@@ -178,14 +178,19 @@ class FeedSettings:
     )
     recipe: tuple[str, ...] = setting(
         (),
-        "Learning from audio: hear each track as it is or with this recipe, drawn anew every "
-        "epoch, such as pitch=2; again for each recipe.",
+        "Take each example as it is or with this recipe, drawn anew every epoch, such as "
+        "mixup=beta0.2, or of audio pitch=-2..2,mask=0..8:0..20; again for each recipe. See "
+        "mt-augment --help for what there is.",
         metavar="RECIPE",
         panel="Examples",
     )
+    originals: bool = setting(
+        True, "With --recipe, take examples as they are too.", panel="Examples"
+    )
     spec_augment: str = setting(
         "",
-        "Cover up to so many bands and frames of each example, drawn anew every epoch.",
+        "Cover up to so many bands and frames of each example, drawn anew every epoch; the masks "
+        "of mask=0..BANDS:0..FRAMES, on all examples.",
         metavar="BANDS,FRAMES",
         panel="Examples",
     )

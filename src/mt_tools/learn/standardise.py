@@ -1,8 +1,7 @@
 """Mean and deviation of training inputs, and where a network keeps them.
 
 Source: the REP study (section 3.1) brings every mel band to mean 0 and deviation 1 over the
-training set; the merging of batches is that of Chan, Golub and LeVeque 1983 ("Algorithms for
-computing the sample variance"), which loses nothing to cancellation.
+training set; how batches are merged is said in `features.transforms`.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from mt_tools.features.transforms import Moments
 from mt_tools.nets.body import Standardise
 
 if TYPE_CHECKING:
@@ -33,21 +33,12 @@ def standardiser(
     """
     vectors = len(feed.example_shape) == 1
     size = feed.example_shape[-1 if vectors else -2]
-    count, mean, squares = np.zeros(size), np.zeros(size), np.zeros(size)
+    moments = Moments(size, covariance=False)
     for chosen, given in feed.read(np.asarray(rows, dtype=np.intp), BATCH):
         x = feed.prepare(given.to(device), chosen, None).cpu().numpy().astype(np.float64)
-        x = np.moveaxis(x, -1 if vectors else -2, 0).reshape(size, -1)
-        present = ~np.isnan(x)
-        n = present.sum(axis=1)
-        new = np.divide(np.nansum(x, axis=1), n, out=np.zeros(size), where=n > 0)
-        spread = np.nansum(np.square(x - new[:, None]), axis=1)
-        whole = np.maximum(count + n, 1)
-        squares += spread + np.square(new - mean) * count * n / whole
-        mean += (new - mean) * n / whole
-        count += n
-    std = np.sqrt(squares / np.maximum(count, 1))
-    # Below the spacing of float32 around the mean, differences are rounding.
-    std[std <= np.finfo(np.float32).eps * np.abs(mean)] = 1.0
+        frames = np.moveaxis(x, -1 if vectors else -2, -1).reshape(-1, size)
+        moments.add(frames[~np.isnan(frames).any(axis=1)])
+    mean, std = moments.mean, moments.deviations()
     shape = (size,) if vectors else (size, 1)
     return mean.astype(np.float32).reshape(shape), std.astype(np.float32).reshape(shape)
 

@@ -2,7 +2,8 @@
 
 Conventions: a mean loss is divided by the labelled rows of the whole batch, also where the batch is
 computed in parts, after one another (memory) or in several processes. So parts add up to the whole.
-A task without a labelled row in a batch takes no part in it: its head gets no gradient at all.
+A task without a labelled row in a batch takes no part in it: its head gets no gradient at all. A
+mixed example is labelled for a task where both of its halves are.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
@@ -26,9 +28,10 @@ from mt_tools.learn.settings import OPTIMIZERS, FitSettings
 from mt_tools.learn.weighting import Weighting
 from mt_tools.nets.body import MultiTask
 from mt_tools.tasks.kinds import Task
-from mt_tools.tasks.losses import LOSSES, loss_count, masked_loss
+from mt_tools.tasks.losses import LOSSES, loss_count, masked_loss, mixed_targets
 
 if TYPE_CHECKING:
+    from mt_tools.learn.augment import Mixing
     from mt_tools.learn.feeds import Feed
 
 SGD_MOMENTUM = 0.9
@@ -48,12 +51,14 @@ class Made:
 @dataclass(frozen=True)
 class _Wanted:
     """What a batch is held against, by task: targets and masks (None: all rows are labelled), what
-    the mean loss is divided by, and the partners of the rows of a task of pairs.
+    the mean loss is divided by, the partners of the rows of a task of pairs, and whom the rows are
+    mixed with, if they are.
     """
 
     targets: dict[str, tuple[Tensor, Tensor | None]]
     counts: dict[str, float]
     partners: dict[str, Any]
+    mixing: Mixing | None
 
 
 class Updater:
@@ -81,8 +86,7 @@ class Updater:
         self.chunk = 0
         """Rows computed at once; 0 = all of a batch."""
         self._targets = {
-            name: (torch.from_numpy(values), torch.from_numpy(mask), mask)
-            for name, (values, mask) in targets.items()
+            name: (torch.from_numpy(values), mask) for name, (values, mask) in targets.items()
         }
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._autocast, self.scaler = _precision(settings, device)
@@ -136,18 +140,24 @@ class Updater:
 
     def _wanted(self, batch: Batch) -> _Wanted:
         """Return what the whole batch is held against."""
-        wanted = _Wanted({}, {}, {})
+        wanted = _Wanted({}, {}, {}, self.feed.mixing(batch.rows, batch.turn))
         index = torch.from_numpy(batch.rows)
         for name in batch.tasks:
-            task, (values, mask, known) = self.tasks[name], self._targets[name]
-            labelled = int(np.count_nonzero(known[batch.rows]))
+            task, (values, known) = self.tasks[name], self._targets[name]
+            mask = known[batch.rows]
+            if wanted.mixing is not None:
+                mask &= mask[wanted.mixing.partners] | (wanted.mixing.weights == 1)
+            labelled = int(np.count_nonzero(mask))
             if not labelled:
                 continue
             target = values.index_select(0, index)
-            chosen = None if labelled == len(index) else mask.index_select(0, index)
+            if wanted.mixing is not None:
+                others, own = map(torch.from_numpy, (wanted.mixing.partners, wanted.mixing.weights))
+                target = mixed_targets(task, target, others, own)
+            chosen = None if labelled == len(index) else torch.from_numpy(mask)
             if task["kind"] == PAIRS:
                 draw = seed_of(self.settings.seed, "pairs", name, batch.update)
-                wanted.partners[name], match = partners(target.numpy(), known[batch.rows], draw)
+                wanted.partners[name], match = partners(target.numpy(), mask, draw)
                 target = torch.from_numpy(match)
             count = float(labelled)
             if task.get("class_weights") is not None:
@@ -193,8 +203,11 @@ class Updater:
     def _logits(self, batch: Batch, piece: slice, wanted: _Wanted) -> dict[str, Tensor]:
         """Return the logits of the rows of a piece, by task."""
         rows = batch.rows[piece]
-        x = batch.views[0][piece].to(self.device, non_blocking=True)
-        x = self.feed.prepare(x, rows, batch.turn)
+        x, mixed = batch.views[0][piece], None
+        if wanted.mixing is not None:
+            x, mixed = _with_partners(batch.views[0], piece, wanted.mixing.partners)
+        x = x.to(self.device, non_blocking=True)
+        x = self.feed.prepare(x, rows, batch.turn, partners=mixed)
         single = [name for name in wanted.counts if name not in wanted.partners]
         with self._autocast:
             logits = self.net(x, single) if single else {}
@@ -248,6 +261,22 @@ class Updater:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         self.chunk = -(-now // 2)
+
+
+def _with_partners(
+    examples: Tensor, piece: slice, partners: NDArray[np.intp]
+) -> tuple[Tensor, NDArray[np.intp]]:
+    """Return the examples of a piece and, behind them, those that they are mixed with.
+
+    The second value says where among them the partner of each row of the piece is.
+    """
+    own, others = np.arange(len(examples))[piece], partners[piece]
+    if len(own) == len(examples):
+        return examples, others
+    taken = np.concatenate([own, np.setdiff1d(others, own)])
+    places = np.empty(len(examples), dtype=np.intp)
+    places[taken] = np.arange(len(taken))
+    return examples[torch.from_numpy(taken)], places[others]
 
 
 def make_optimizer(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mt_tools.datasets.registry import DATASETS, Dataset, dataset
+from mt_tools.datasets.declaration import Dataset
+from mt_tools.datasets.registry import DATASETS, dataset
 from mt_tools.engine.pool import cores, ordered
 from mt_tools.errors import UsageError
 from mt_tools.evaluate import leaks

@@ -6,9 +6,11 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mt_tools.datasets.registry import DATASETS
+from mt_tools.datasets.store import is_here
 from mt_tools.engine.pool import cores, ordered
 from mt_tools.errors import RunError
-from mt_tools.features.settings import PRESETS
+from mt_tools.features.presets import PRESETS
 from mt_tools.nets.registry import ARCHITECTURES, EMBEDDERS, WEIGHTS
 from mt_tools.sound.paths import path_to_text
 from mt_tools.stages.frontend import make_folder, save
@@ -111,7 +113,7 @@ LIST_COLUMNS = [
 
 
 def listing() -> Batch:
-    """Return all that can be named: weights, embedders, networks, presets."""
+    """Return all that can be named: weights, embedders, networks, presets, data sets."""
     from mt_tools.nets.weights import cached_path  # loads torch, which no other part here needs
 
     rows: list[tuple[str, str, bool, str | None, str]] = []
@@ -120,6 +122,8 @@ def listing() -> Batch:
     rows += [(n, "embedder", True, None, e.description) for n, e in EMBEDDERS.items()]
     rows += [(n, "network", True, None, a.description) for n, a in ARCHITECTURES.items()]
     rows += [(n, "preset", True, None, p.source) for n, p in PRESETS.items()]
+    for name, data in DATASETS.items():
+        rows.append((name, "dataset", is_here(data), data.licence, data.title))
     names = [column.name for column in LIST_COLUMNS]
     columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
     return Batch.build(LIST_COLUMNS, columns)

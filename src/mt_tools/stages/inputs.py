@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from mt_tools.errors import RunError, SettingsMismatch, UsageError
+from mt_tools.features.presets import preset as feature_preset
 from mt_tools.features.settings import FeatureSettings
-from mt_tools.features.settings import preset as feature_preset
+from mt_tools.features.transforms import Transform
 from mt_tools.learn import protocol
 from mt_tools.learn.feeds import Examples, memory_limit, open_feed
 from mt_tools.nets.model import Model
@@ -27,6 +28,7 @@ from mt_tools.stages.parts import COLUMNS
 from mt_tools.stages.settings import Options
 from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import Column
+from mt_tools.tables.fitted import KEY
 from mt_tools.tables.shards import shards_of
 from mt_tools.tables.source import Source
 from mt_tools.tasks.kinds import parse_task
@@ -114,7 +116,13 @@ def audio_settings(preset: str, arch: str, weights: str) -> FeatureSettings:
     if preset:
         return feature_preset(preset)
     if weights:
-        return resolve(weights).feature_settings
+        features = resolve(weights).feature_settings
+        if features.transform:
+            raise UsageError(
+                f"{weights} takes features that went through a fitted transform "
+                f"({features.transform}): make a table of them with mt-spec --apply FILE"
+            )
+        return features
     if architecture(arch).input == "vector":
         raise UsageError(
             f"{arch} learns from embeddings, and the input has none: make them with mt-embed, or "
@@ -151,8 +159,15 @@ def described_input(column: Column | None, examples: Examples) -> dict[str, Any]
     """Return what a model says of its input, so that it is given the like."""
     shape = examples.feed.example_shape
     if column is None or column.role == "feature":
-        return {"kind": "feature", "settings": examples.settings, "shape": list(shape)}
+        found = {"kind": "feature", "settings": examples.settings, "shape": list(shape)}
+        return found | (transform_input(column.transform) if column and column.transform else {})
     return {"kind": "embedding", "settings": examples.settings, "width": shape[0]}
+
+
+def transform_input(text: str) -> dict[str, Any]:
+    """Return what a model keeps of the fitted transform of its features: all, and the tracks."""
+    on = Transform.from_text(text, "the column's transform").fitted_on
+    return {"transform": text} | ({KEY: on.to_json()} if on else {})
 
 
 def data_digest(examples: Examples, values: Mapping[str, np.ndarray]) -> str:

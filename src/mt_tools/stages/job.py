@@ -7,6 +7,7 @@ said; `set_up` makes of it a network, a feed and targets, which `--dry-run` show
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ from mt_tools.learn.fit import check
 from mt_tools.learn.groups import Groups
 from mt_tools.learn.history import Record
 from mt_tools.learn.preview import described
-from mt_tools.learn.select import fit_selection
+from mt_tools.learn.select import Selection, fit_selection
 from mt_tools.learn.settings import FitSettings
 from mt_tools.learn.standardise import set_standardisation, standardiser
 from mt_tools.learn.transfer import copy_layers
@@ -66,7 +67,8 @@ class Job:
     order. `checkpoints` is the folder of what a killed run goes on from, or None; the caller
     removes it when the model is safe. `observe` takes the points of the curves as they are made,
     `recall` those that were made before a kill. `notes` are what was found when the inputs were
-    opened, to be told once everything fits.
+    opened, to be told once everything fits. `selections` are the columns that `--select` chose,
+    by the rows that it looked at: a task alone asks what it asked among others.
     """
 
     examples: Examples
@@ -84,6 +86,7 @@ class Job:
     checkpoints: Path | None = None
     resume: bool = False
     notes: Sequence[str] = ()
+    selections: dict[str, Selection] = field(default_factory=dict)
 
     @property
     def table(self) -> Batch:
@@ -244,8 +247,11 @@ def _tasks(
     is_train[parts.train] = True
     every = [parse_task(text)[0] for text in job.options.train.task]
     vocabularies = read_vocabularies(settings.vocab, every)
+    columns = job.table.columns
     tasks = []
     for name, kind, weight in wanted:
+        # Distributions that mt-augment made of classes say what they are of.
+        said = columns[name].settings.get("vocabulary") if name in columns else None
         task = make_task(
             name,
             kind,
@@ -253,7 +259,7 @@ def _tasks(
             is_train,
             weight,
             scale=settings.target_scale,
-            vocabulary=vocabularies.get(name),
+            vocabulary=vocabularies.get(name, said),
             class_weight=settings.class_weight,
         )
         tasks.append(task)
@@ -291,11 +297,16 @@ def _selected(
             f"--select chooses columns of an embedding, and a row holds {list(feed.example_shape)} "
             "values: leave it out, or learn from embeddings"
         )
-    rows, read = parts.train, list(feed.read(parts.train, 4096))
-    x = np.concatenate([batch.numpy() for _, batch in read])
-    units = splits.units(job.table.origins, job.table.get("group"))
-    own = {name: (values[rows], mask[rows]) for name, (values, mask) in targets.items()}
-    selection = fit_selection(x, own, tasks, methods, units[rows], seed)
+    names = [task["name"] for task in tasks]
+    key = f"{seed} {hashlib.sha256(parts.train.tobytes()).hexdigest()}"
+    selection = job.selections.get(key)
+    if selection is None or not set(names) <= selection.by_task.keys():
+        rows, read = parts.train, list(feed.read(parts.train, 4096))
+        x = np.concatenate([batch.numpy() for _, batch in read])
+        units = splits.units(job.table.origins, job.table.get("group"))
+        own = {name: (values[rows], mask[rows]) for name, (values, mask) in targets.items()}
+        selection = job.selections[key] = fit_selection(x, own, tasks, methods, units[rows], seed)
+    selection = selection.of(names)
     notes += selection.notes
     return np.asarray(selection.kept)
 

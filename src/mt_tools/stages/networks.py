@@ -17,6 +17,7 @@ import numpy as np
 from mt_tools.errors import RowError, SettingsMismatch, UsageError
 from mt_tools.features.pooling import pool
 from mt_tools.features.settings import FeatureSettings
+from mt_tools.features.transforms import Transform
 from mt_tools.nets.model import Model
 from mt_tools.nets.registry import ARCHITECTURES
 from mt_tools.stages.frontend import (
@@ -119,6 +120,12 @@ def _features(columns: dict[str, Column]) -> list[Column]:
     return [column for column in columns.values() if column.role == "feature"]
 
 
+def fitted_transform(model: Model) -> Transform | None:
+    """Return the fitted transform that a model's features go through, which it carries."""
+    text = model.front.document["input"].get("transform")
+    return Transform.from_text(text, model.name) if text else None
+
+
 def pooling_inside(model: Model) -> str:
     """Return how a model pools the segments of a track by itself: "" where it takes single ones."""
     while model.backbone is not None:
@@ -216,7 +223,10 @@ def model_inputs(
     column = input_column(columns, model, chosen)
     if column is None:
         settings = front_settings(model, how, segment, hop)
-        rows = feature_rows(batches, settings, folders=folders, jobs=jobs, fail=fail)
+        transform = fitted_transform(model)
+        rows = feature_rows(
+            batches, settings, folders=folders, jobs=jobs, fail=fail, transform=transform
+        )
         if is_segmented(settings.excerpt) and not by_track:
             rows = segments_of(rows)
         inputs = network_inputs(rows, model, batch_size, fail, precision)

@@ -1,4 +1,4 @@
-"""Examples straight from sound: decoded in workers, features and masks on the device.
+"""Examples straight from sound: decoded in workers, features and their effects on the device.
 
 Goal: train on random crops of the tracks, each heard as it is or with a recipe, without a table of
 features (AGF and REP studies: crops of 1 and 2.5 s; DJ study: a tone up and down). Only the crop is
@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import hashlib
-import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from mt_tools.engine.pool import Outcome, cores, ordered
 from mt_tools.errors import NoRows, RowError, RunError, UsageError
 from mt_tools.features.extract import extract, fit_length
-from mt_tools.features.settings import FeatureSettings
+from mt_tools.features.settings import FeatureSettings, parse_excerpt
 from mt_tools.learn import draws
 from mt_tools.learn.settings import FeedSettings
-from mt_tools.recipes import Recipe, parse
+from mt_tools.recipes import Recipe
 from mt_tools.sound.info import read_info
 from mt_tools.stages.frontend import (
     SELECTION,
@@ -42,12 +42,14 @@ from mt_tools.stages.frontend import (
     runs,
     tracks_of,
 )
+from mt_tools.stages.recipes import COLUMNS, Files, Whose, whose_of
 from mt_tools.tables.batch import Batch, concatenate
+from mt_tools.tables.source import source_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mt_tools.learn.augment import Masks
+    from mt_tools.learn.augment import Augment, Mixing
     from mt_tools.learn.distributed import World
     from mt_tools.learn.feeds import Examples
 
@@ -59,15 +61,16 @@ _Decoded = Outcome[Any, list[np.ndarray]]
 class Hearing:
     """What a worker decodes of a track: examples that begin at `places`, with these recipes.
 
-    A place is a share, from 0 to 1, of the time that a random crop may begin in; where there are
-    none, `parts` are a run of segments, as `frontend.runs` makes them.
+    A recipe that could not be drawn stands as its error. A place is a share, from 0 to 1, of the
+    time that a random crop may begin in; where there are none, `parts` are a run of segments, as
+    `frontend.runs` makes them.
     """
 
     track: Track
     settings: FeatureSettings
     computed: bool
     places: tuple[float, ...] = ()
-    recipes: tuple[str, ...] = ()
+    recipes: tuple[str | RowError, ...] = ()
     parts: tuple[Heard, ...] = ()
 
 
@@ -82,29 +85,25 @@ def hear(task: Hearing) -> list[np.ndarray]:
         waves = decode_run(task.track, own, task.parts, settings)
     else:
         waves = [
-            _crop(task.track, parse(text) or own, place, settings)
-            for place, text in zip(task.places, task.recipes, strict=True)
+            _crop(task.track, _recipe(task.track, drawn) or own, place, settings)
+            for place, drawn in zip(task.places, task.recipes, strict=True)
         ]
     waves = [fit_length(wave, settings) for wave in waves]
     return [extract(wave, settings) for wave in waves] if task.computed else waves
 
 
+def _recipe(track: Track, drawn: str | RowError) -> Recipe:
+    """Return a drawn recipe with its files where they are."""
+    if isinstance(drawn, RowError):
+        raise drawn
+    return dataclasses.replace(track, recipe=drawn).effects()
+
+
 def _crop(track: Track, recipe: Recipe, place: float, settings: FeatureSettings) -> np.ndarray:
     """Decode one example: the crop at a place between the first and the last that fit."""
-    start, seconds = parts_of(track, recipe, settings)[0]
-    length = _heard(track, recipe)
-    if is_segmented(settings.excerpt) and seconds is not None and length is not None:
-        room = round(max(0.0, length - seconds) * settings.sample_rate)
-        start += int(place * (room + 1)) / settings.sample_rate
-    return decode_run(track, recipe, [(start, seconds)], settings)[0]
-
-
-def _heard(track: Track, recipe: Recipe) -> float | None:
-    """Return how many seconds of a track the row selects, on the timeline heard."""
-    left = None if track.length is None else track.length - (track.start or 0.0)
-    if track.duration is not None:
-        left = track.duration if left is None else min(left, track.duration)
-    return None if left is None else left * recipe.stretch
+    if is_segmented(settings.excerpt) and settings.excerpt_seconds is not None:
+        settings = dataclasses.replace(settings, excerpt=f"crops:1:{settings.excerpt_seconds!r}")
+    return decode_run(track, recipe, parts_of(track, recipe, settings, [place])[:1], settings)[0]
 
 
 def length_of(track: Track) -> float | None:
@@ -117,12 +116,13 @@ class AudioFeed:
 
     `settings` are the features, whose excerpt says what an example is: `segment:S` a random crop of
     S seconds in training and all of them in reading, `first:S` and `centre:S` that part always.
-    `ids` name the rows; `recipes` are drawn from each epoch, the track as it is among them. The
-    features are computed on the device, or by the workers with `in_workers` (which is quicker where
-    the network runs on the CPU too) and where the device cannot. A track that cannot be decoded is
-    reported to `fail` once and is missing from its batches; a training batch of which fewer than
-    two are left has the first ones of the epoch as well, since batch norm needs two. Of the
-    processes of a `world` each decodes its part of a training batch, and gets the others' from
+    `ids` name the rows; `augment` is done to them while training, its effects on sound by the
+    workers, with what `files` there are for whom (`whose`), and those on features on the device.
+    The features are computed on the device, or by the workers with `in_workers` (which is quicker
+    where the network runs on the CPU too) and where the device cannot. A track that cannot be
+    decoded is reported to `fail` once and is missing from its batches; a training batch of which
+    fewer than two are left has the first ones of the epoch as well, since batch norm needs two. Of
+    the processes of a `world` each decodes its part of a training batch, and gets the others' from
     them.
     """
 
@@ -133,26 +133,35 @@ class AudioFeed:
         settings: FeatureSettings,
         *,
         seed: int = 0,
-        recipes: Sequence[Recipe] = (),
-        masks: Masks | None = None,
+        augment: Augment | None = None,
+        files: Files | None = None,
+        whose: Sequence[Whose] = (),
         jobs: int = -1,
         fail: Fail,
         in_workers: bool = False,
         world: World | None = None,
     ) -> None:
+        from mt_tools.learn.augment import Augment
+
         self.keys = draws.keys_of(ids)
+        if settings.transform:
+            raise UsageError(
+                f"features that go through a fitted transform ({settings.transform}) are learned "
+                "from a table: make one with mt-spec --apply FILE"
+            )
         self.example_shape = example_shape(settings)
         self.random_crops = is_segmented(settings.excerpt)
-        if masks is not None:
-            masks.check(self.example_shape)
-        self._masks = masks
+        self._augment = augment or Augment()
+        self._augment.check(self.example_shape)
+        self.mixes = self._augment.mixes
+        self.drawing = dict(self._augment.said)
+        self._files = files or Files([])
+        self._whose = list(whose) or [Whose(t.origin, t.path, (None, None)) for t in tracks]
         self._frontend = None if in_workers else _frontend(settings)
         self._tracks = list(tracks)
         self._ids = [str(id_) for id_ in ids]
         self._settings = settings
         self._seed = seed
-        self._recipes = ["", *(str(recipe) for recipe in recipes)]
-        self.drawing = {"spec_augment": str(masks or ""), "recipe": self._recipes[1:]}
         self._world = world
         if jobs < 0:  # torchrun's processes share the cores
             jobs = max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
@@ -252,28 +261,42 @@ class AudioFeed:
         if waiting:
             yield batch(waiting)
 
-    def prepare(self, x: Tensor, rows: Rows, epoch: int | None, view: int = 0) -> Tensor:
-        """Return the features of waveforms that are on the device, with this epoch's masks."""
+    def mixing(self, rows: Rows, epoch: int) -> Mixing | None:
+        """Return whom the rows of a batch are mixed with in this epoch; None where none is."""
+        return self._augment.mixing(self.keys[rows], epoch, self.example_shape)
+
+    def prepare(
+        self,
+        x: Tensor,
+        rows: Rows,
+        epoch: int | None,
+        view: int = 0,
+        partners: NDArray[np.intp] | None = None,
+    ) -> Tensor:
+        """Return the features of waveforms that are on the device, as this epoch has them."""
         if self._frontend is not None:
             x = self._frontend.to(x.device)(x)
-        if epoch is None or self._masks is None:
+        if epoch is None:
             return x
-        return self._masks(x, self.keys[rows], epoch, view)
+        return self._augment(x, self.keys[rows], epoch, view, partners)
 
     def reseeded(self, seed: int) -> AudioFeed:
         """Return the same feed with the draws of another seed."""
         other = copy.copy(self)
-        other._seed, other._masks = seed, self._masks and self._masks.reseeded(seed)
+        other._seed, other._augment = seed, self._augment.reseeded(seed)
         return other
 
     def _hearings(self, batches: Sequence[Rows], epoch: int, views: int) -> Iterator[Hearing]:
         """Yield what the workers decode, row by row, in order."""
-        seed, recipes = self._seed, np.array(self._recipes, dtype=object)
         for batch in batches:
             keys = self.keys[batch]
-            places = [draws.uniform(keys, seed, "crop", epoch, view) for view in range(views)]
+            pools = [
+                functools.partial(self._files.pool, whose=self._whose[row])
+                for row in batch.tolist()
+            ]
+            places = [draws.uniform(keys, self._seed, "crop", epoch, view) for view in range(views)]
             chosen = [
-                recipes[draws.below(keys, len(recipes), seed, "recipe", epoch, view)]
+                list(self._augment.sounds(keys, epoch, view, pools.__getitem__))
                 for view in range(views)
             ]
             for index, row in enumerate(batch.tolist()):
@@ -300,7 +323,7 @@ class AudioFeed:
 
     def _measure(self, rows: Rows) -> None:
         """Look up the lengths of tracks that are cut and whose rows do not say them."""
-        if self._settings.excerpt_part[0] in ("whole", "first"):
+        if not parse_excerpt(self._settings.excerpt).needs_length:
             return
         unknown = [row for row in rows.tolist() if self._tracks[row].length is None]
         lengths = ordered(length_of, [self._tracks[row] for row in unknown], self._jobs)
@@ -338,32 +361,13 @@ def example_shape(settings: FeatureSettings) -> tuple[int, ...]:
 
     Raises `UsageError` for whole tracks, which are of unequal lengths.
     """
-    channels = (2,) if settings.channels == "stereo" else ()
-    if settings.summary != "none":
-        rows = math.prod((*channels, settings.output_bands))
-        return (rows * 2 if settings.summary == "mean+std" else rows,)
     seconds = settings.excerpt_seconds
-    if seconds is None and not settings.frames:
+    if seconds is None and not settings.frames and not settings.is_vector:
         raise UsageError(
             "whole tracks are of unequal lengths and cannot share a batch: learn from crops with "
             "--crop S, or from a preset that takes a part of each track"
         )
-    return (*channels, settings.output_bands, settings.frames_for(seconds or 0.0))
-
-
-def recipes_of(texts: Sequence[str]) -> list[Recipe]:
-    """Read the recipes to draw from; raises `UsageError` for one that cannot be, or does nothing.
-
-    A recipe that stands twice is drawn twice as often.
-    """
-    recipes = [parse(text) for text in texts]
-    for text, recipe in zip(texts, recipes, strict=True):
-        if not recipe:
-            raise UsageError(
-                f"--recipe {text!r} changes nothing: name an effect, such as pitch=2 (every track "
-                "is also heard as it is)"
-            )
-    return recipes
+    return settings.shape_for(seconds or 0.0)
 
 
 def open_audio(
@@ -384,20 +388,25 @@ def open_audio(
     `features` are what the network gets, of crops as long as the settings say. Of the columns those
     in `kept` stay. The digest is of what the table says of the tracks, not of their files. Raises
     `NoRows` without rows, and `UsageError` for rows without sound, for recipes where the rows have
-    some already, and for crops or masks that do not fit.
+    some already, and for crops or recipes that do not fit.
     """
-    from mt_tools.learn.augment import parse_masks
+    from mt_tools.learn.augment import augment_of
     from mt_tools.learn.feeds import Examples, cropped
 
     if settings.crop:
         features = cropped(features, settings.crop)
-    recipes = recipes_of(settings.recipe)
+    augment = augment_of(settings, seed, features.to_json(), heard=True)
+    templates = [template.on_sound for template in augment.recipes] if augment else []
+    changed = any(template.steps for template in templates)
+    files = Files(templates)
     tables: list[Batch] = []
     tracks: list[Track] = []
+    whose: list[Whose] = []
+    named: list[Batch] = []
     digest = hashlib.sha256(repr(sorted(features.to_json().items())).encode())
     for batch in batches:
         found = tracks_of(batch, folders)
-        if recipes and any(track.recipe for track in found):
+        if changed and any(track.recipe for track in found):
             raise UsageError(
                 "the rows have recipes already, and --recipe would put another on top: leave it "
                 "out, or name the original tracks"
@@ -406,16 +415,22 @@ def open_audio(
             digest.update(repr((id_, [getattr(track, name) for name in SELECTION])).encode())
         tables.append(batch.without([n for n in batch.names if n not in ("id", *kept)]))
         tracks += found
+        whose += whose_of(batch)
+        if files.reads_table:
+            named.append(batch.without([n for n in batch.names if n not in ("id", *COLUMNS)]))
     if not tracks:
         raise NoRows("the input had no rows: nothing to learn from")
     table = concatenate(tables)
+    if named:
+        files.read(source_of(named, folders))
     feed = AudioFeed(
         tracks,
         table.ids,
         features,
         seed=seed,
-        recipes=recipes,
-        masks=parse_masks(settings.spec_augment, seed),
+        augment=augment,
+        files=files,
+        whose=whose,
         jobs=jobs,
         fail=fail,
         in_workers=in_workers,
