@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find src man -name '*.py' -o -name '*.1' -o -name py.typed) pyproject.toml README.md
 
-.PHONY: demo test test-long lint format man bench clean
+.PHONY: demo test test-long fuzz lint format man bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.package
@@ -16,6 +16,10 @@ test: lint
 
 test-long: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 -m slow
+
+# MUTATIONS=N and SEED=N choose how many damaged files, and which.
+fuzz: $(VENV)/.test
+	$(BIN)/python -m pytest -s -m slow tests/sound/test_fuzz.py
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from mt_tools.engine.pool import cores
-from mt_tools.features.settings import preset
+from mt_tools.features.presets import preset
 from mt_tools.nets.build import build_multitask
 from mt_tools.nets.device import choose
 from mt_tools.nets.model import Model

@@ -1,6 +1,6 @@
 """How often the 95 % intervals of mt-eval hold the true value, by simulation.
 
-    python bench/coverage.py                  # SIMULATIONS=1000 for a standard error of .7 %
+    python bench/interval_coverage.py  # SIMULATIONS=1000 for a standard error of .7 %
 
 Artists have one to eight tracks each and a skill of their own, as rows of one artist are alike. The
 true value is that of 200,000 artists (for repeated splits: of 2,000 fits to fresh data). Prints a

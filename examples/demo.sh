@@ -16,7 +16,7 @@ step() {
 step "Make a corpus with known labels: six styles, instruments, tempo, energy, artists." \
   "mt-fetch synth --tracks $tracks --out data -o tracks.parquet"
 step "Split it, no artist on two sides, styles balanced." \
-  "mt-fetch split tracks.parquet --method stratified-grouped --by style --train .6 --valid .15 --test .25 -o parts.parquet"
+  "mt-fetch split tracks.parquet --method stratified-grouped --by style --train .6 --valid .15 --test .25 --allow-thin -o parts.parquet"
 step "Copy the train tracks a tone up and down; compute features in one pipe." \
   "mt-augment parts.parquet --pitch -2,2 | mt-spec --preset dj --first 6 -o mels.parquet"
 step "Embed the same tracks and copies: MFCC statistics, 120 numbers each." \

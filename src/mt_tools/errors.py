@@ -15,6 +15,7 @@ EXIT_USAGE = 2
 EXIT_ROWS_FAILED = 3
 EXIT_CHECK = 4
 EXIT_NO_ROWS = 5
+EXIT_LOCKED = 75  # EX_TEMPFAIL of sysexits.h: the same command may succeed later
 
 
 class MtToolsError(Exception):
@@ -59,6 +60,16 @@ class BrokenTable(RunError):
 
 class DownloadError(RunError):
     """A download that did not arrive whole and verified, exit 1."""
+
+
+class ArchiveError(RunError):
+    """An archive that is cut, broken, or not safe to unpack, exit 1."""
+
+
+class Locked(RunError):
+    """Another run is at work on the same files, exit 75."""
+
+    exit_code = EXIT_LOCKED
 
 
 class RowError(MtToolsError):

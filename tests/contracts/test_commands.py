@@ -13,7 +13,7 @@ from support import COMMANDS, ROOT, Shell
 import mt_tools
 
 SUBCOMMANDS = {
-    "fetch": ("folder", "synth", "weights", "split", "list"),
+    "fetch": ("folder", "synth", "dataset", "weights", "join", "split", "describe", "list"),
     "factor": ("plsa", "kmeans"),
     "eval": ("score", "probe", "compare", "check", "noise", "thresholds", "plot", "report"),
 }

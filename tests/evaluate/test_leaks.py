@@ -237,3 +237,9 @@ def test_gtzan_has_identical_recordings(reference):
     # 1,000 rows, 988 distinct vectors.
     assert sum(1 for _ in np.unique(x, axis=0)) == 988
     assert 1 <= finding.count <= 12
+
+
+def test_a_data_set_without_known_faults_is_not_asked_for_its_files():
+    """Tables of most data sets would be refused, since nothing says how their files are called."""
+    assert DATASETS["nsynth"].faults == ()
+    assert known_faults(DATASETS["nsynth"], ids=["anything"]) == []

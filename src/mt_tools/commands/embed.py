@@ -7,12 +7,13 @@ from typing import NoReturn
 from mt_tools.commands.app import Inputs, declare, execute, make_app
 from mt_tools.commands.settings import (
     DeviceSettings,
+    FileWorkSettings,
     InputSettings,
     OutputSettings,
     RunSettings,
-    WorkSettings,
 )
 from mt_tools.engine.memory import keep_memory
+from mt_tools.engine.pool import prepare
 from mt_tools.errors import RunError, UsageError
 from mt_tools.nets.registry import DEFAULT_MODEL
 from mt_tools.settings import result_settings
@@ -74,7 +75,7 @@ def embed(
     given: InputSettings,
     target: OutputSettings,
     run: RunSettings,
-    work: WorkSettings,
+    work: FileWorkSettings,
     device: DeviceSettings,
 ) -> int:
     """Turn tracks or features into one vector a track or segment.
@@ -84,6 +85,7 @@ def embed(
     model's digest.
     """
     keep_memory()
+    prepare("mt_tools.stages.frontend", work.jobs, work.timeout)
     from mt_tools.commands.inputs import open_inputs
     from mt_tools.commands.run import Run, regular_inputs
     from mt_tools.nets.device import choose, set_threads

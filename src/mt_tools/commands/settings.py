@@ -114,6 +114,21 @@ class WorkSettings:
 
 
 @dataclass(frozen=True)
+class FileWorkSettings(WorkSettings):
+    """How audio files are worked on."""
+
+    timeout: float = setting(
+        900.0,
+        "Seconds after which a file that is still worked on fails; its worker is stopped. Without "
+        "effect with --jobs 0.",
+        metavar="S",
+        minimum=0.1,
+        result=False,
+        panel=_RUN,
+    )
+
+
+@dataclass(frozen=True)
 class DeviceSettings:
     """Where networks run."""
 

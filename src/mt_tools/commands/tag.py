@@ -7,12 +7,13 @@ from typing import NoReturn
 from mt_tools.commands.app import Inputs, declare, execute, make_app
 from mt_tools.commands.settings import (
     DeviceSettings,
+    FileWorkSettings,
     InputSettings,
     OutputSettings,
     RunSettings,
-    WorkSettings,
 )
 from mt_tools.engine.memory import keep_memory
+from mt_tools.engine.pool import prepare
 from mt_tools.nets.registry import DEFAULT_MODEL
 from mt_tools.settings import result_settings
 from mt_tools.stages.settings import TagSettings
@@ -46,7 +47,7 @@ def tag(
     given: InputSettings,
     target: OutputSettings,
     run: RunSettings,
-    work: WorkSettings,
+    work: FileWorkSettings,
     device: DeviceSettings,
 ) -> int:
     """Tag tracks: scores and chosen tags of every task of a model.
@@ -54,6 +55,7 @@ def tag(
     On a terminal bars, into a pipe or file JSON lines, into -o FILE what its ending says.
     """
     keep_memory()
+    prepare("mt_tools.stages.frontend", work.jobs, work.timeout)
     from mt_tools.commands.inputs import open_inputs
     from mt_tools.commands.run import Run, regular_inputs
     from mt_tools.nets.device import choose, set_threads

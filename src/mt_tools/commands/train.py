@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from mt_tools.commands import grid
 from mt_tools.commands.app import Config, Inputs, declare, execute, make_app
-from mt_tools.commands.settings import InputSettings, RunSettings, WorkSettings
+from mt_tools.commands.settings import FileWorkSettings, InputSettings, RunSettings
 from mt_tools.engine.memory import keep_memory
+from mt_tools.engine.pool import prepare
 from mt_tools.errors import EXIT_FAILED, EXIT_OK, NoRows, RunError, UsageError
 from mt_tools.learn.settings import (
     FeedSettings,
@@ -22,6 +23,7 @@ from mt_tools.learn.settings import (
     ProtocolSettings,
     TransferSettings,
 )
+from mt_tools.recipes import without_folders
 from mt_tools.settings import result_settings
 from mt_tools.stages.settings import Options, TrainOutputSettings, TrainSettings
 
@@ -90,7 +92,7 @@ def train(
     target: TrainOutputSettings,
     given: InputSettings,
     run: RunSettings,
-    work: WorkSettings,
+    work: FileWorkSettings,
     config: Config,
 ) -> int:
     """Train a model of one or many tasks, on embeddings, on features, or on audio.
@@ -100,6 +102,7 @@ def train(
     killed goes on with --resume.
     """
     keep_memory()
+    prepare("mt_tools.stages.frontend", 0, work.timeout)  # not every training decodes
     arguments = {
         "inputs": inputs, "settings": settings, "fitting": fitting, "feeding": feeding,
         "transfer": transfer, "protocol": protocol, "target": target, "given": given, "run": run,
@@ -360,7 +363,8 @@ class _Training:
     def _said(self) -> dict[str, Any]:
         """Return the options that can change the model, for its provenance."""
         groups = (self.settings, self.fitting, self.feeding, self.transfer, self.protocol)
-        return {name: value for group in groups for name, value in result_settings(group).items()}
+        said = {name: value for group in groups for name, value in result_settings(group).items()}
+        return said | {"recipe": [without_folders(text) for text in self.feeding.recipe]}
 
     def _files(self) -> list[str]:
         """Return the files that are read, whose digests belong into the provenance."""
@@ -463,9 +467,6 @@ class _Training:
         if column is None:
             examples = self._heard(this, source, options, arch, weights, device, world)
         else:
-            if self.feeding.recipe:
-                raise UsageError(f"--recipe is for audio, and {column.name} is learned from; make "
-                                 "copies with mt-augment before")  # fmt: skip
             examples = inputs.from_table(
                 source,
                 lambda opened: this.read(opened, self.given),

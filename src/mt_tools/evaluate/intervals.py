@@ -9,7 +9,8 @@ that would take too long, `random_groups` takes the spread of the metric over di
 clusters (K. M. Wolter, "Introduction to Variance Estimation", 2007, chapter 2), which costs about
 as much as measuring once. Values of repeated splits or folds: `corrected_resampled_t`, because
 training sets overlap and the plain t interval is far too narrow (Nadeau and Bengio, "Inference for
-the generalization error", 2003). `bench/coverage.py` measures how often they hold the truth.
+the generalization error", 2003). `bench/interval_coverage.py` measures how often they hold the
+truth.
 """
 
 from __future__ import annotations

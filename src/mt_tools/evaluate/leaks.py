@@ -41,7 +41,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mt_tools.datasets.registry import Dataset
+from mt_tools.datasets.declaration import Dataset
 from mt_tools.errors import UsageError
 from mt_tools.evaluate.duplicates import near_pairs
 from mt_tools.evaluate.fingerprints import matches
@@ -267,6 +267,8 @@ def known_faults(
     nothing shows that it was decoded: `whole` [n] says of which rows it was. Raises `UsageError`
     where no row is one of the data set's files.
     """
+    if not data.faults:
+        return []
     nothing = [None] * len(ids)
     rows: dict[str, list[int]] = {}
     for row, texts in enumerate(zip(ids, nothing if paths is None else paths, strict=True)):
