@@ -19,13 +19,13 @@ def test_a_transform_is_fitted_to_a_stream_and_applied_to_a_folder(
     """Fitting would need a file where a pipe is, or the folder's features be other ones."""
     done = sh(
         f"mt-fetch split tracks.parquet | mt-spec {SMALL} --centre 2 --fit whiten --components 8 "
-        f"--fitted {tmp_path}/white.npz --dtype uint8 --levels=-6,6 -o {tmp_path}/white.parquet && "
+        f"--fitted {tmp_path}/white.npz --dtype uint8 --levels=-2,2 -o {tmp_path}/white.parquet && "
         f"mt-spec data --apply {tmp_path}/white.npz --jobs 2 -o {tmp_path}/again.parquet",
         ok=True,
         cwd=corpus,
     )
     assert b"whiten: 8 of 16 directions" in done.stderr
-    assert b"values lay outside --levels=-6,6 and were clipped" in done.stderr
+    assert b"values lay outside --levels=-2,2 and were clipped" in done.stderr
     white, again = (
         Source([open_table(str(tmp_path / name))]) for name in ("white.parquet", "again.parquet")
     )
@@ -39,7 +39,7 @@ def test_a_transform_is_fitted_to_a_stream_and_applied_to_a_folder(
     ours = {id_: mel for batch in white for id_, mel in zip(batch.ids, batch["mel"], strict=True)}
     for batch in again:
         for id_, mel in zip(batch.ids, batch["mel"], strict=True):
-            np.testing.assert_allclose(ours[id_], np.clip(mel, -6, 6), atol=12 / 255 / 2 + 1e-5)
+            np.testing.assert_allclose(ours[id_], np.clip(mel, -2, 2), atol=4 / 255 / 2 + 1e-5)
 
 
 def test_without_a_split_nothing_is_fitted_and_nothing_computed(
