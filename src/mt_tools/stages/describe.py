@@ -7,6 +7,7 @@ once; what is kept of them are names, labels and numbers, never features.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -220,16 +221,16 @@ def _seconds(batch: Batch) -> np.ndarray:
     return np.where(np.isnan(duration), rest, duration)
 
 
-class _Part:
+class _Part(ABC):
     """What is kept of one column while the rows pass; `rows` says it."""
 
     def __init__(self, column: Column) -> None:
         self.column = column
         self.missing = 0
 
+    @abstractmethod
     def take(self, batch: Batch, name: str, splits: np.ndarray) -> None:
         """Take rows and the split of each."""
-        raise NotImplementedError
 
     def rows(self, limit: int) -> Iterator[Row]:
         """Yield what the column is and how much of it is missing; subclasses say more."""
