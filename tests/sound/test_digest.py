@@ -20,6 +20,7 @@ from mutagen.ogg import OggPage
 
 from mt_tools.errors import DecodeError
 from mt_tools.sound.digest import audio_digest
+from mt_tools.sound.retag import write_fields
 
 RATE = 22_050
 NOISE = np.random.default_rng(0).standard_normal((RATE * 3, 2)).astype(np.float32) * 0.1
@@ -68,6 +69,31 @@ def test_tags_and_names_change_nothing_and_sound_does(tmp_path: Path, ending: st
     other = NOISE.copy()
     other[RATE // 2 :] *= 0.5
     assert audio_digest(write(tmp_path / f"other.{ending}", other)) != before
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg makes the files")
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("x.wma", "-c:a wmav2"),
+        ("x.oga", "-c:a flac -f ogg"),
+        ("x.wav", "-rf64 always"),
+        ("x.tta", ""),
+    ],
+)
+def test_tags_change_nothing_of_what_ffmpeg_reads(tmp_path: Path, name: str, options: str) -> None:
+    """Every file that mt-tag wrote into would go through the network again the next night."""
+    path = tmp_path / name
+    source = write(tmp_path / "source.wav")
+    subprocess.run(["ffmpeg", "-v", "error", "-i", source, *options.split(), path], check=True)
+    before = audio_digest(path)
+    size = path.stat().st_size
+    write_fields(str(path), {"mood": ["calm", "warm"], "NOTE": ["n" * 3000]})
+    assert path.stat().st_size != size
+    assert audio_digest(path) == before
+    other = write(tmp_path / "other.wav", NOISE[::-1].copy())
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", other, *options.split(), path], check=True)
+    assert audio_digest(path) != before
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

@@ -55,7 +55,7 @@ def measure(file: BinaryIO) -> Stream | None:
     Reads the headers only, but all of them where the stream has no index.
     """
     end = file.seek(0, 2)
-    found = _find_frame(file, end_of_tags(file))
+    found = find_frame(file, end_of_tags(file))
     if found is None:
         return None
     start, first = found
@@ -76,7 +76,7 @@ def measure(file: BinaryIO) -> Stream | None:
     while found:
         position, walked = _walk(file, found[0], end)
         samples += walked
-        found = _find_frame(file, position + 1)
+        found = find_frame(file, position + 1)
     return Stream(False, samples / first.sample_rate, 0.0)
 
 
@@ -110,7 +110,7 @@ def end_of_tags(file: BinaryIO) -> int:
         position += 10 + (tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9])
 
 
-def _find_frame(file: BinaryIO, position: int) -> tuple[int, _Frame] | None:
+def find_frame(file: BinaryIO, position: int) -> tuple[int, _Frame] | None:
     """Find the first frame at or after `position` that another one follows, past stray bytes."""
     file.seek(position)
     searched = file.read(_SEARCHED)

@@ -112,7 +112,8 @@ class SndfileAudio:
                 )
             except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: named .raw
                 ending = "" if isinstance(source, bytes) else os.path.splitext(source)[1]
-                raise _refusal(head, size, ending[1:].lower(), error) from error
+                file.seek(mpeg.end_of_tags(file))  # ID3 may stand before any format
+                raise _refusal(head, file.read(16), size, ending[1:].lower(), error) from error
             self.mpeg = mpeg.measure(file) if self.file.format == "MP3" else None
         self.sample_rate: int = self.file.samplerate
         self.channels: int = self.file.channels
@@ -251,15 +252,18 @@ def _look_at(file: BinaryIO) -> tuple[bytes, int]:
     return head, size
 
 
-def _refusal(head: bytes, size: int, ending: str, error: Exception) -> Exception:
-    """Find out why libsndfile did not open a file that is there and not empty."""
+def _refusal(head: bytes, body: bytes, size: int, ending: str, error: Exception) -> Exception:
+    """Find out why libsndfile did not open a file that is there and not empty.
+
+    `head` are its first bytes, `body` the first behind ID3 tags.
+    """
     if head[:4] in (b"RIFF", b"FORM"):
         order = "little" if head.startswith(b"RIFF") else "big"
         promised = int.from_bytes(head[4:8], order) + 8  # type: ignore[arg-type]
         if size < promised < _UNKNOWN_SIZE:
             return _cut_short(f"its header promises {promised} bytes, {size} are there")
     for at, start, what in _FOREIGN_STARTS:
-        if head[at:].startswith(start):
+        if head[at:].startswith(start) or body[at:].startswith(start):
             return ForeignFormatError(what)
     if _is_text(head):
         return DecodeError("text, expected audio; remove it or correct its name", "not-audio")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
@@ -69,12 +69,25 @@ def folder_reader(root: str, *, prefix: bool) -> MemoryReader:
         endings = " ".join(sorted(AUDIO_ENDINGS))
         raise NoRows(f"no audio below {root} (looked for names ending in {endings})")
     texts = [path_to_text(path) for path in paths]
-    ids: dict[str, None] = {}
-    for path, text in zip(paths, texts, strict=True):
-        name = text if prefix else path_to_text(os.path.relpath(path, root))
-        # Two names may differ in their Unicode normalisation alone: the second keeps its own.
-        ids[identity(name) if identity(name) not in ids else name] = None
-    return MemoryReader(_tracks(list(ids), texts), [])
+    names = texts if prefix else [path_to_text(os.path.relpath(path, root)) for path in paths]
+    return MemoryReader(_tracks(_identities(names, set()), texts), [])
+
+
+def _identities(names: Sequence[str], taken: set[str]) -> list[str]:
+    """Return the ids of names, none of which is `taken`; they are then.
+
+    Two names may differ in their Unicode normalisation alone: one of them keeps its own, or where
+    that is taken already, as of names that come one by one, gets the decomposed one.
+    """
+    normal = {name for name in names if identity(name) == name}
+    ids = []
+    for name in names:
+        id_ = identity(name)
+        if id_ in taken or (id_ != name and id_ in normal):
+            id_ = name if name not in taken else unicodedata.normalize("NFD", name)
+        taken.add(id_)
+        ids.append(id_)
+    return ids
 
 
 def _tracks(ids: list[str], paths: list[str]) -> Batch:
@@ -96,13 +109,17 @@ class PathReader:
 
     def __iter__(self) -> Iterator[Batch]:
         seen: set[str] = set()
+        taken: set[str] = set()
         for chunk in self._chunks():
-            texts = [path_to_text(path) for path in chunk if path]
-            new = list(dict.fromkeys(t for t in texts if identity(t) not in seen))
-            seen.update(identity(t) for t in new)
-            for start in range(0, len(new), _ROWS):
-                part = new[start : start + _ROWS]
-                yield _tracks([identity(t) for t in part], part)
+            new: dict[str, str] = {}
+            for text in (path_to_text(path) for path in chunk if path):
+                new.setdefault(PurePosixPath(text).as_posix(), text)
+            texts = [text for name, text in new.items() if name not in seen]
+            ids = _identities([name for name in new if name not in seen], taken)
+            seen |= new.keys()
+            for start in range(0, len(ids), _ROWS):
+                part = slice(start, start + _ROWS)
+                yield _tracks(ids[part], texts[part])
 
     def _chunks(self) -> Iterator[list[bytes]]:
         """Yield paths as they arrive: a slow writer's first path need not wait for its last."""
