@@ -19,37 +19,72 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import mutagen.apev2
+import mutagen.asf
 import mutagen.id3
 import mutagen.mp4
 
 Fields = dict[str, list[str]]
 """Every text field of a file with all its values, by name."""
 
-# What the formats call the same thing; every other name is kept, in lower case.
-_NAMES = {
-    **{"tit2": "title", "tpe1": "artist", "tpe2": "albumartist", "talb": "album"},
-    **{"tcon": "genre", "tdrc": "date", "tyer": "date", "tbpm": "bpm", "tkey": "key"},
-    **{"tcom": "composer", "tpe4": "remixer", "tpub": "label", "tit1": "grouping"},
-    **{"grp1": "grouping", "comm": "comment", "tmoo": "mood", "tlan": "language"},
-    **{"tsrc": "isrc", "trck": "tracknumber", "tpos": "discnumber", "uslt": "lyrics"},
-    **{"popm": "rating", "pcnt": "playcount"},  # ID3
-    **{"©nam": "title", "©art": "artist", "aart": "albumartist", "©alb": "album"},
-    **{"©gen": "genre", "©day": "date", "tmpo": "bpm", "©wrt": "composer", "©cmt": "comment"},
-    **{"©grp": "grouping", "©lyr": "lyrics", "trkn": "tracknumber", "disk": "discnumber"},  # MP4
-    **{"author": "artist", "wm/albumtitle": "album", "wm/albumartist": "albumartist"},
-    **{"wm/genre": "genre", "wm/year": "date", "wm/beatsperminute": "bpm", "wm/mood": "mood"},
-    **{"wm/initialkey": "key", "wm/composer": "composer", "wm/publisher": "label"},
-    **{"wm/contentgroupdescription": "grouping", "wm/shareduserrating": "rating"},
-    **{"wm/language": "language", "wm/modifiedby": "remixer", "wm/lyrics": "lyrics"},  # ASF
-    **{"year": "date", "album artist": "albumartist", "tempo": "bpm", "initialkey": "key"},
-    **{"initial key": "key", "organization": "label", "publisher": "label"},  # APEv2, Vorbis
-    **{"inam": "title", "iart": "artist", "iprd": "album", "ignr": "genre", "icrd": "date"},
-    **{"icmt": "comment", "itrk": "tracknumber"},  # RIFF INFO
+
+class Native(NamedTuple):
+    """What each format calls a field; "" where it has no name of its own for it.
+
+    `id3` is ID3v2.4's. A freeform atom of MP4 is written `----:MEAN:NAME`.
+    """
+
+    id3: str = ""
+    mp4: str = ""
+    asf: str = ""
+    riff: str = ""
+    xiph: str = ""
+    ape: str = ""
+
+
+_ITUNES = "----:com.apple.iTunes:"
+NATIVE = {
+    "title": Native("TIT2", "©nam", "Title", "INAM", "TITLE", "Title"),
+    "artist": Native("TPE1", "©ART", "Author", "IART", "ARTIST", "Artist"),
+    "albumartist": Native("TPE2", "aART", "WM/AlbumArtist", "", "ALBUMARTIST", "Album Artist"),
+    "album": Native("TALB", "©alb", "WM/AlbumTitle", "IPRD", "ALBUM", "Album"),
+    "genre": Native("TCON", "©gen", "WM/Genre", "IGNR", "GENRE", "Genre"),
+    "mood": Native("TMOO", _ITUNES + "MOOD", "WM/Mood", "", "MOOD", "Mood"),
+    "date": Native("TDRC", "©day", "WM/Year", "ICRD", "DATE", "Year"),
+    "bpm": Native("TBPM", "tmpo", "WM/BeatsPerMinute", "", "BPM", "BPM"),
+    # INITIALKEY is what Rekordbox, Serato, Traktor, Mp3tag and beets read; Picard has KEY.
+    "key": Native("TKEY", _ITUNES + "initialkey", "WM/InitialKey", "", "INITIALKEY", "INITIALKEY"),
+    "comment": Native("COMM", "©cmt", "Description", "ICMT", "COMMENT", "Comment"),
+    "grouping": Native("TIT1", "©grp", "WM/ContentGroupDescription", "", "GROUPING", "Grouping"),
+    "composer": Native("TCOM", "©wrt", "WM/Composer", "", "COMPOSER", "Composer"),
+    "remixer": Native("TPE4", _ITUNES + "REMIXER", "WM/ModifiedBy", "", "REMIXER", "Remixer"),
+    "label": Native("TPUB", _ITUNES + "LABEL", "WM/Publisher", "", "LABEL", "Label"),
+    "language": Native("TLAN", _ITUNES + "LANGUAGE", "WM/Language", "", "LANGUAGE", "Language"),
+    "isrc": Native("TSRC", _ITUNES + "ISRC", "", "", "ISRC", "ISRC"),
+    "lyrics": Native("USLT", "©lyr", "WM/Lyrics", "", "LYRICS", "Lyrics"),
+    "tracknumber": Native("TRCK", "trkn", "", "ITRK", "TRACKNUMBER", "Tracknumber"),
+    "discnumber": Native("TPOS", "disk", "", "", "DISCNUMBER", "Discnumber"),
+    "rating": Native("POPM", "", "WM/SharedUserRating", "", "RATING", "Rating"),
+    "playcount": Native("PCNT"),
 }
-_PICTURES = frozenset({"metadata_block_picture", "coverart", "covr", "wm/picture"})
+"""The fields that formats have places for, by their common names."""
+
+# Other names for the same.
+_SYNONYMS = {
+    **{"tyer": "date", "grp1": "grouping"},  # ID3v2.3, iTunes
+    **{"year": "date", "album artist": "albumartist", "tempo": "bpm"},
+    **{"initial key": "key", "organization": "label", "publisher": "label"},  # APEv2, Vorbis
+}
+_ASF_COMMENT = "Description"  # which means something else in Vorbis comments
+_NAMES = _SYNONYMS | {
+    place.lower(): name
+    for name, native in NATIVE.items()
+    for place in native
+    if place and place != _ASF_COMMENT
+}
+PICTURES = frozenset({"metadata_block_picture", "coverart", "covr", "wm/picture"})
 
 _ID3_READ = (
     mutagen.id3.TextFrame,
@@ -91,7 +126,7 @@ def fields_of(*sources: Named) -> Fields:
         own: Fields = {}
         for name, values, meant in source:
             called = field_name(name)
-            if called in _PICTURES:
+            if called in PICTURES:
                 continue
             texts = [_clean(part) for value in values for part in _text(value).split("\0")]
             fields = own if meant else free
@@ -117,6 +152,8 @@ def named(tags: Any) -> Named:
         # Names of Vorbis and APEv2 are free: `bpm` means more than `tempo`, which only becomes it.
         reserved = isinstance(tags, mutagen.mp4.MP4Tags) or name.startswith("WM/")
         meant = not name.startswith("----:") and (reserved or field_name(name) == name.lower())
+        if isinstance(tags, mutagen.asf.ASFTags) and name == _ASF_COMMENT:
+            name, meant = "comment", True
         yield name, [item for item in value if _is_text(item)], meant
 
 

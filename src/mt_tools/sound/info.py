@@ -116,7 +116,8 @@ def _foreign_info(source: str | bytes, what: str) -> AudioInfo:
     sample_rate = int(getattr(stream, "sample_rate", 0))
     channels = int(getattr(stream, "channels", 0))
     length = float(getattr(stream, "length", 0.0)) or None
-    readers: list[Callable[[BinaryIO], Named]] = [lambda _: named(getattr(tagged, "tags", None))]
+    readers: list[Callable[[BinaryIO], Named]]
+    readers = [_ape_tags, lambda _: named(getattr(tagged, "tags", None))]  # True Audio has either
     if isinstance(tagged, mutagen.mp3.MP3):
         readers = _READERS["MP3", None]
         with _file(source) as file:
