@@ -13,6 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from mt_tools.engine import pool
+from mt_tools.engine.spool import Spool
 from mt_tools.errors import DecodeError, UsageError
 
 
@@ -83,3 +84,10 @@ def work(item: str) -> str:
             finally:
                 Path(rest).unlink()
     return item.upper()
+
+
+def spooled(count: int) -> Spool:
+    """Return arrays that say their place; more than a few of them wait in a file."""
+    spool = Spool(100_000)
+    spool.extend(np.full(1000, number, np.float32) for number in range(count))
+    return spool

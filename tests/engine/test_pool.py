@@ -200,6 +200,28 @@ def test_workers_follow_the_working_directory(
         assert outcome.value == str(tmp_path / name)
 
 
+@pytest.mark.parametrize(("said", "expected"), [("", "passive"), ("active", "active")])
+def test_threads_of_networks_leave_the_cores_to_the_workers(said: str, expected: str) -> None:
+    """A small network would take the workers' cores by waiting, or not do as the user has said.
+
+    libgomp prints what it goes by when it is loaded, to the programs that ask for it.
+    """
+    program = (
+        "from mt_tools.engine.pool import prepare\n"
+        "if __name__ == '__main__':\n"
+        "    prepare('mt_tools.errors', 1)\n"
+        "    import torch\n"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    env |= {"OMP_DISPLAY_ENV": "true"} | ({"OMP_WAIT_POLICY": said} if said else {})
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=60
+    )
+    if "OMP_WAIT_POLICY" not in done.stderr:
+        pytest.skip("the threads of this torch are not OpenMP's")
+    assert f"OMP_WAIT_POLICY = '{expected.upper()}'" in done.stderr
+
+
 def alive(pids: Sequence[int]) -> list[int]:
     """Return which of the processes run; one that has ended and is not yet reaped does not."""
     return [pid for pid in pids if _runs(pid)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,60 @@ def test_the_memory_of_segments_is_bounded(tmp_path: Path, monkeypatch: pytest.M
             tracemalloc.stop()
     assert peaks[0] < 5e6
     assert peaks[1] > 19.2e6  # what is measured is what a run needs
+
+
+@pytest.fixture
+def hour(tmp_path: Path) -> Path:
+    """Ten minutes of noise at 8 kHz, whose samples are 19.2 MB: more than waits in memory."""
+    path = tmp_path / "long.wav"
+    wave = np.random.default_rng(6).normal(0, 0.1, 600 * 8000).astype(np.float32)
+    soundfile.write(path, wave, 8000, "FLOAT")
+    return path
+
+
+SAMPLES = FeatureSettings(kind="wave", sample_rate=8000, excerpt="segment:1")
+
+
+@pytest.mark.parametrize("jobs", [0, 2])
+def test_the_segments_of_a_long_track_are_its_sound(hour: Path, make_batch: Any, jobs: int) -> None:
+    """A mix of hours waits in a file: what is read back must be its segments, in order."""
+    batch = make_batch(path=[str(hour)])
+    rows = feature_rows([batch], SAMPLES, folders=[], jobs=jobs, fail=pytest.fail)
+    ((_, _, parts),) = rows
+    whole, _ = soundfile.read(hour, dtype="float32")
+    assert [part.start or 0.0 for part in parts] == list(range(600))
+    np.testing.assert_array_equal(np.concatenate([part.features for part in parts]), whole)
+    np.testing.assert_array_equal(parts[-1].features, whole[-8000:])
+    assert [part.start for part in parts[2:4]] == [2.0, 3.0]
+
+
+def test_a_full_disk_costs_the_long_tracks(
+    hour: Path, piece: Path, make_batch: Any, failures: Any, small_disk: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A full /tmp would end the run, or tag a mix by its beginning."""
+    monkeypatch.setenv("TMPDIR", str(small_disk))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    batch = make_batch(path=[str(hour), str(piece)])
+    rows = feature_rows([batch], SAMPLES, folders=[], jobs=0, fail=failures)
+    assert [row for _, row, _ in rows] == [1]
+    assert failures == [("t0", "no-space")]
+
+
+def test_a_full_disk_costs_the_long_tracks_of_a_table(
+    make_batch: Any, failures: Any, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The segments behind the one that found no room would be tagged as if they were a track."""
+    monkeypatch.setenv("TMPDIR", str(small_disk))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    origins = ["a"] * 6 + ["b"] * 2
+    batch = make_batch(
+        id=[f"{o}@{i}" for i, o in enumerate(origins)], origin=origins,
+        mel=np.ones((8, 1000, 1000), np.float32),
+    )  # fmt: skip
+    rows = column_rows([batch], batch.columns["mel"], joined=True, keep=False, fail=failures)
+    assert [(batch.ids[row], len(parts)) for _, row, parts in rows] == [("b@6", 2)]
+    assert [kind for _, kind in failures] == ["no-space"]
 
 
 def test_a_track_that_ends_before_its_segments_fails(piece: Path) -> None:

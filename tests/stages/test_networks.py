@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,9 @@ from mt_tools.errors import UsageError
 from mt_tools.features.settings import FeatureSettings
 from mt_tools.nets.build import build_multitask
 from mt_tools.nets.model import Model
-from mt_tools.stages.networks import applied, front_settings, split_alias, takes_songs
+from mt_tools.nets.places import split_alias
+from mt_tools.stages.frontend import Part, Parts
+from mt_tools.stages.networks import Segments, applied, front_settings, takes_songs
 from mt_tools.tables.batch import Batch
 
 FEATURES = FeatureSettings(bands=8, excerpt="segment:0.5")
@@ -120,6 +124,77 @@ def test_order_and_batches(make_batch: Any, failures: Any) -> None:
     for (_, row, made), array in zip(found, arrays, strict=True):
         np.testing.assert_array_equal(made["vectors"], array, err_msg=str(row))
         np.testing.assert_array_equal(made["doubles"], 2 * array)
+
+
+def test_a_long_track_goes_through_the_network_in_batches(make_batch: Any, failures: Any) -> None:
+    """A mix of six hours would be in memory whole, with all that a network makes of it."""
+    arrays = [np.arange(2 * n, dtype=np.float32).reshape(n, 2) for n in (2, 8, 1)]
+    batch = make_batch(path=list("abc"))
+    sizes = []
+
+    def network(x: np.ndarray) -> dict[str, np.ndarray]:
+        sizes.append(len(x))
+        return {"vectors": 2 * x}
+
+    found = list(applied(inputs(batch, arrays), network, 3, failures))
+    assert sizes == [3, 3, 3, 1, 1]
+    for (_, _, made), array in zip(found, arrays, strict=True):
+        np.testing.assert_array_equal(made["vectors"], 2 * array)
+
+
+def test_the_memory_of_a_long_track_is_bounded(make_batch: Any, failures: Any) -> None:
+    """Mixes would be read back at once from where they wait; theirs here are 32 MB, a batch 2."""
+    parts = Parts(Part(float(i), 1.0, np.full((64, 2048), i, np.float32)) for i in range(64))
+    batch = make_batch(path=["a"])
+    rows = [(batch, 0, Segments(parts))]
+
+    def network(x: np.ndarray) -> dict[str, np.ndarray]:
+        return {"first": x[:, 0, :1].copy()}
+
+    tracemalloc.start()
+    try:
+        ((_, _, made),) = applied(iter(rows), network, 4, failures)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert made["first"][:, 0].tolist() == list(range(64))
+    assert 2e6 < peak < 8e6
+
+
+def test_a_cpu_takes_few_large_inputs_at_a_time() -> None:
+    """A batch of 32 half-minutes would need a gigabyte, in a small network of convolutions."""
+    model = model_of("cnn", (8, 20_000), channels=[4])  # 0.64 MB an input
+    x = np.random.default_rng(1).normal(size=(9, 8, 20_000)).astype(np.float32)
+    sizes = []
+    body = next(module for module in model.net.modules() if type(module).__name__ == "MapMeans")
+    body.register_forward_pre_hook(lambda module, given: sizes.append(len(given[0])))
+    found = model.embed(x, 32)
+    assert sum(sizes) == 9
+    assert max(sizes) * x[0].nbytes <= 2.5e6
+    alone = np.concatenate([model.embed(one[None]) for one in x])
+    np.testing.assert_allclose(found, alone, atol=1e-5)
+
+
+def test_an_interrupted_run_does_not_wait_for_a_long_track(make_batch: Any, failures: Any) -> None:
+    """Ctrl-C would be answered when the network is through with six hours."""
+    computing = threading.Event()
+    batches = 0
+
+    def tracks() -> Any:
+        yield make_batch(path=["a"]), 0, np.zeros((20_000, 2), np.float32)
+        assert computing.wait(20)
+        raise KeyboardInterrupt
+
+    def network(x: np.ndarray) -> dict[str, np.ndarray]:
+        nonlocal batches
+        batches += 1
+        computing.set()
+        time.sleep(0.001)
+        return {"vectors": x}
+
+    with pytest.raises(KeyboardInterrupt):
+        list(applied(tracks(), network, 1, failures))
+    assert batches < 10_000
 
 
 def test_the_next_batch_is_gathered_while_one_computes(make_batch: Any, failures: Any) -> None:

@@ -63,6 +63,13 @@ ACROSS_BATCHES = 1e-5
 BATCHES = (1, 3, 8)
 """The sizes of batches that a full selftest compares."""
 
+_CPU_BYTES = 2_500_000
+"""Bytes of input that a CPU works on at a time, whatever the size of a batch.
+
+A convolution's maps take some hundred times as much; a GPU fills itself with many examples, a CPU's
+cores gain nothing by more than a few (`bench/tag.py`).
+"""
+
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """What networks may compute in; vectors are returned in float32."""
 
@@ -480,6 +487,8 @@ class Model:
         """
         self.net.eval()
         device, dtype = self.device, PRECISIONS[precision]
+        if device.type == "cpu" and len(x):
+            batch_size = min(batch_size, max(1, _CPU_BYTES // max(x[0].nbytes, 1)))
         for start in range(0, max(len(x), 1), batch_size):
             batch = _on_device(x[start : start + batch_size], device)
             with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):

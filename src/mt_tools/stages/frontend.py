@@ -8,16 +8,18 @@ Workers load this module: no torch here.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
 from mt_tools.engine.pool import cores, ordered
+from mt_tools.engine.spool import Spool
 from mt_tools.errors import DecodeError, RowError, RunError, UsageError
 from mt_tools.features.extract import excerpts, extract, fit_length
 from mt_tools.features.settings import SEGMENTED, FeatureSettings, parse_excerpt
@@ -94,7 +96,49 @@ class Part:
         return dataclasses.replace(self, features=transform.apply(self.features))
 
 
-Rows = Iterator[tuple[Batch, int, list[Part]]]
+class Parts(Sequence[Part]):
+    """The parts of a track in order; those of a long one wait in a file: see `engine.spool`.
+
+    Appending raises `RowError` (`no-space`) where the disk is full.
+    """
+
+    def __init__(self, parts: Iterable[Part] = ()) -> None:
+        self._places: list[tuple[float | None, float | None]] = []
+        self._features = Spool()
+        self._transform: Transform | None = None
+        self.extend(parts)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Part: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Part]: ...
+    def __getitem__(self, index: int | slice) -> Part | list[Part]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        part = Part(*self._places[index], self._features[index])
+        return part if self._transform is None else part.through(self._transform)
+
+    def append(self, part: Part) -> None:
+        """Add a part."""
+        self._features.append(part.features)
+        self._places.append((part.start, part.duration))
+
+    def extend(self, parts: Iterable[Part]) -> None:
+        """Add parts one after another."""
+        for part in parts:
+            self.append(part)
+
+    def through(self, transform: Transform) -> Parts:
+        """Return the same parts, each of which is transformed when it is asked for."""
+        parts = copy.copy(self)
+        parts._transform = transform
+        return parts
+
+
+Rows = Iterator[tuple[Batch, int, Sequence[Part]]]
 """Tracks on their way: where each stands, and its parts."""
 
 Heard = tuple[float, float | None]
@@ -133,17 +177,18 @@ def _null(value: Any) -> bool:
     return value is None or value != value
 
 
-def compute(task: tuple[Track, FeatureSettings]) -> list[Part]:
+def compute(task: tuple[Track, FeatureSettings]) -> Parts:
     """Decode the parts of a track that the settings ask for and compute their features.
 
-    Runs in a worker. Raises `RowError` for a track that cannot be decoded or is too short.
+    Runs in a worker. Raises `RowError` for a track that cannot be decoded or is too short, and for
+    a long one where the disk is full.
     """
     track, settings = task
     recipe = track.effects()
     if track.length is None and parse_excerpt(settings.excerpt).needs_length:
         track = dataclasses.replace(track, length=read_info(track.source()).length)
     asked = parts_of(track, recipe, settings, places_of(track, settings))
-    parts: list[Part] = []
+    parts = Parts()
     with PartsAudio(track.source()) as audio:
         for run in runs(asked, settings):
             waves = decode_run(track, recipe, run, settings, audio)
@@ -280,12 +325,7 @@ def feature_rows(
             f"the features go through a fitted transform ({settings.transform}) that is not at "
             "hand: make a table of them with mt-spec --apply FILE"
         )
-    return _transformed(rows, transform)
-
-
-def _transformed(rows: Rows, transform: Transform) -> Rows:
-    for batch, row, parts in rows:
-        yield batch, row, [part.through(transform) for part in parts]
+    return ((batch, row, parts.through(transform)) for batch, row, parts in rows)
 
 
 def worked(
@@ -340,7 +380,7 @@ def column_rows(
     come as its first row: see `whole_tracks`. With `slices` a row's features are cut into parts; a
     tail shorter than one is dropped, as of audio.
     """
-    held: tuple[Batch, int, list[Part]] | None = None
+    held: tuple[Batch, int, Parts] | None = None
     held_key = None
     for batch in batches:
         arrays = batch[column.name]
@@ -352,19 +392,24 @@ def column_rows(
                 error = RowError(f"no {column.name} in this row", "missing")
                 report_row(fail, batch, row, error)
                 continue
-            parts = [Part(None, None, arrays[row])]
-            if slices is not None:
-                try:
-                    parts = _sliced(batch, row, column, slices)
-                except RowError as error:
-                    report_row(fail, batch, row, error)
-                    continue
-            if joined and held is not None and keys[row] == held_key:
-                held[2].extend(parts)
-                continue
-            if held is not None:
+            goes_on = joined and keys[row] == held_key
+            if goes_on and held is None:
+                continue  # a part of the track has failed
+            if not goes_on and held is not None:
                 yield held
-            held, held_key = (light, row, parts), keys[row]
+                held = None
+            held_key = keys[row]
+            try:
+                parts = [Part(None, None, arrays[row])]
+                if slices is not None:
+                    parts = _sliced(batch, row, column, slices)
+                if held is None:
+                    held = light, row, Parts(parts)
+                else:
+                    held[2].extend(parts)
+            except RowError as error:
+                report_row(fail, batch, row, error)
+                held = None
     if held is not None:
         yield held
 

@@ -9,6 +9,7 @@ tracks of the next batch are decoded.
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -22,6 +23,7 @@ from mt_tools.nets.model import Model
 from mt_tools.nets.registry import ARCHITECTURES
 from mt_tools.stages.frontend import (
     Fail,
+    Part,
     Rows,
     Slices,
     column_rows,
@@ -35,23 +37,30 @@ from mt_tools.tables.columns import Column
 
 NO_POOLING = ("", "none")
 
-Inputs = Iterator[tuple[Batch, int, np.ndarray]]
+
+class Segments:
+    """The features of a track's parts as an array [parts, ...], read where they are asked for."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = parts
+        self.shape: tuple[int, ...] = (len(parts), *parts[0].features.shape)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __getitem__(self, which: slice) -> np.ndarray:
+        return np.stack([part.features for part in self._parts[which]])
+
+
+Input = np.ndarray | Segments
+Inputs = Iterator[tuple[Batch, int, Input]]
 """Tracks on their way: where each stands, and what a network takes of it.
 
-That is [parts, ...], its segments, or for a network of songs [1, parts, ...], the song.
+That is [parts, ...], its segments, or for a network of songs [1, parts, ...], the song. Of either
+kind it has a length, a `shape`, and slices, which are arrays.
 """
 Named = dict[str, np.ndarray]
-Waiting = list[tuple[Batch, int, np.ndarray]]
-
-
-def split_alias(text: str) -> tuple[str, str]:
-    """Split `alias=FILE` into the alias, empty where there is none, and the model's name."""
-    alias, equals, name = text.partition("=")
-    if not equals or any(mark in alias for mark in "/:?"):
-        return "", text
-    if not alias or not name:
-        raise UsageError(f"--model {text}: expected NAME, FILE or alias=FILE")
-    return alias, name
+Waiting = list[tuple[Batch, int, Input]]
 
 
 def input_column(columns: dict[str, Column], model: Model, chosen: str = "") -> Column | None:
@@ -315,14 +324,13 @@ def _own_inputs(rows: Rows, model: Model, batch_size: int, fail: Fail, precision
 
 
 def _stacked(rows: Rows) -> Inputs:
-    for batch, row, parts in rows:
-        yield batch, row, np.stack([part.features for part in parts])
+    return ((batch, row, Segments(parts)) for batch, row, parts in rows)
 
 
 def _songs(inputs: Inputs, model: Model) -> Inputs:
     """Yield each track as one example for a network that takes songs, as it is for any other."""
     songs = takes_songs(model)
-    return ((batch, row, parts[None] if songs else parts) for batch, row, parts in inputs)
+    return ((batch, row, parts[:][None] if songs else parts) for batch, row, parts in inputs)
 
 
 def applied(
@@ -334,11 +342,13 @@ def applied(
 ) -> Iterator[tuple[Batch, int, Named]]:
     """Yield what a network gives for each track, by name; several tracks go through it together.
 
-    It computes one batch in a thread while the inputs of the next are gathered. `songs` of unequal
-    length are filled up with NaN. A track for which the network gives a number that is not finite
-    is reported.
+    It computes one batch in a thread while the inputs of the next are gathered. It is given
+    `batch_size` segments at a time, so that of a long track no more than these are in memory;
+    `songs` of unequal length are filled up with NaN. A track for which the network gives a number
+    that is not finite is reported.
     """
     running: list[tuple[Waiting, Future[Named]]] = []
+    closed = threading.Event()
 
     def finished() -> Iterator[tuple[Batch, int, Named]]:
         waiting, future = running.pop(0)
@@ -355,15 +365,25 @@ def applied(
 
     def compute(waiting: Waiting) -> Named:
         arrays = [parts for _, _, parts in waiting]
-        return network(_filled_up(arrays) if songs else np.concatenate(arrays))
+        if songs:
+            return network(_filled_up([array[:] for array in arrays]))
+        made = []
+        for batch in _batches(arrays, batch_size):
+            if closed.is_set():  # nobody waits for the rest of a mix of hours
+                break
+            made.append(network(batch))
+        return {name: np.concatenate([found[name] for found in made]) for name in made[0]}
 
     with ThreadPoolExecutor(1, thread_name_prefix="network") as thread:
-        for waiting in _together(inputs, batch_size, songs):
-            running.append((waiting, thread.submit(compute, waiting)))
-            if len(running) > 1:
+        try:
+            for waiting in _together(inputs, batch_size, songs):
+                running.append((waiting, thread.submit(compute, waiting)))
+                if len(running) > 1:
+                    yield from finished()
+            while running:
                 yield from finished()
-        while running:
-            yield from finished()
+        finally:
+            closed.set()
 
 
 def _together(inputs: Inputs, batch_size: int, songs: bool) -> Iterator[Waiting]:
@@ -382,6 +402,23 @@ def _together(inputs: Inputs, batch_size: int, songs: bool) -> Iterator[Waiting]
             waiting, segments = [], 0
     if waiting:
         yield waiting
+
+
+def _batches(inputs: Iterable[Input], size: int) -> Iterator[np.ndarray]:
+    """Yield the segments of tracks in batches of `size`, the last one of what is left."""
+    pieces: list[np.ndarray] = []
+    room = size
+    for segments in inputs:
+        first = 0
+        while first < len(segments):
+            pieces.append(segments[first : first + room])
+            first += len(pieces[-1])
+            room -= len(pieces[-1])
+            if not room:
+                yield np.concatenate(pieces)
+                pieces, room = [], size
+    if pieces:
+        yield np.concatenate(pieces)
 
 
 def _filled_up(songs: Sequence[np.ndarray]) -> np.ndarray:
