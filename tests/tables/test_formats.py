@@ -137,6 +137,19 @@ def test_binary_formats_keep_values_roles_settings_and_history(format: str) -> N
 
 
 @pytest.mark.parametrize("format", list(ENDINGS))
+def test_what_mt_tag_says_of_files_is_no_label(format: str) -> None:
+    """mt-eval check and describe would take the changes of a night for tags that people gave."""
+    said = {"changes": [["genre: + Rock"], []], "written": [True, False], "margin": [0.25, 1.0],
+            "rank": [1, 2]}  # fmt: skip
+    kinds = ("strings", "boolean", "number", "integer")
+    columns = [Column(n, kind, "prediction") for n, kind in zip(said, kinds, strict=True)]
+    table = Batch.build([reserved("id"), *columns], said | {"id": ["a", "b"]})
+    source, batches = read(format, written(format, table))
+    assert [c.name for c in source.columns.values() if c.role == "label"] == []
+    assert {name: column(batches, name) for name in said} == said
+
+
+@pytest.mark.parametrize("format", list(ENDINGS))
 def test_equal_tables_are_equal_bytes(format: str) -> None:
     """make would rebuild what did not change, and digests would differ for no reason."""
     table = labels() if format == "csv" else everything()

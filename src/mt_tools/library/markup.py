@@ -7,7 +7,7 @@ gigabytes or for other files, is refused, and nothing outside of the document is
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 from xml.parsers import expat
 
 from mt_tools.errors import BrokenTable, UsageError
@@ -23,15 +23,26 @@ def elements(path: str) -> Iterator[tuple[bool, str, Any]]:
 
     Raises `BrokenTable` for what is no whole XML, and `UsageError` for declared entities.
     """
-    found: list[tuple[bool, str, Any]] = []
+    with open(path, "rb") as file:
+        for begins, name, content, _ in placed_elements(file, path):
+            yield begins, name, content
+
+
+def placed_elements(file: BinaryIO, path: str) -> Iterator[tuple[bool, str, Any, int]]:
+    """Yield what `elements` does and the byte at which its tag begins.
+
+    Where an element is one tag, `<X/>`, its end has the byte behind it. The file is read from where
+    it stands to its end; it may be moved meanwhile. Raises as `elements` does.
+    """
+    found: list[tuple[bool, str, Any, int]] = []
     texts: list[str] = []
 
     def start(name: str, attributes: dict[str, str]) -> None:
         texts.clear()
-        found.append((True, name, attributes))
+        found.append((True, name, attributes, parser.CurrentByteIndex))
 
     def end(name: str) -> None:
-        found.append((False, name, "".join(texts)))
+        found.append((False, name, "".join(texts), parser.CurrentByteIndex))
         texts.clear()
 
     def entity(name: str, *_: object) -> None:
@@ -45,20 +56,22 @@ def elements(path: str) -> Iterator[tuple[bool, str, Any]]:
     parser.EndElementHandler = end
     parser.CharacterDataHandler = texts.append
     parser.EntityDeclHandler = entity
-    with open(path, "rb") as file:
-        while True:
-            block = file.read(_BLOCK)
-            try:
-                parser.Parse(block, not block)
-            except expat.ExpatError as error:
-                raise BrokenTable(
-                    f"{path}: not whole XML (line {error.lineno}: "
-                    f"{expat.errors.messages[error.code]}): export it again"
-                ) from error
-            yield from found
-            found.clear()
-            if not block:
-                return
+    position = file.tell()
+    while True:
+        file.seek(position)
+        block = file.read(_BLOCK)
+        position += len(block)
+        try:
+            parser.Parse(block, not block)
+        except expat.ExpatError as error:
+            raise BrokenTable(
+                f"{path}: not whole XML (line {error.lineno}: "
+                f"{expat.errors.messages[error.code]}): export it again"
+            ) from error
+        yield from found
+        found.clear()
+        if not block:
+            return
 
 
 def plist_values(path: str) -> Iterator[tuple[tuple[Key, ...], str]]:

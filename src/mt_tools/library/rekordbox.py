@@ -25,6 +25,8 @@ COLUMNS = (
     "label=label",
 )
 ROOT = b"<DJ_PLAYLISTS"
+MYTAGS = re.compile(r"/\*(.*?)\*/", re.DOTALL)
+SEPARATOR = " / "
 
 # Attributes by our names; the others keep theirs, in lower case.
 _NAMES = {"Name": "title", "AverageBpm": "bpm", "Tonality": "key", "Comments": "comment"} | {
@@ -63,9 +65,18 @@ def _fields(said: dict[str, str]) -> dict[str, list[str]]:
         if name not in _FILES
     }
     texts["stars"] = stars(said.get("Rating"), 255)
-    comments = re.findall(r"/\*(.*?)\*/", said.get("Comments", ""))
-    texts["mytags"] = [tag for comment in comments for tag in comment.split(" / ")]
+    texts["mytags"] = mytags(said.get("Comments", ""))
     return fields_from(texts)
+
+
+def mytags(comment: str) -> list[str]:
+    """Return the My Tags inside a comment.
+
+    >>> mytags("great /* Peak / Vocal */")
+    ['Peak', 'Vocal']
+    """
+    tags = [tag.strip() for inside in MYTAGS.findall(comment) for tag in inside.split(SEPARATOR)]
+    return list(filter(None, tags))
 
 
 def _playlists(path: str) -> defaultdict[tuple[bool, str], list[str]]:

@@ -43,6 +43,7 @@ RESERVED = {
     "fold": "integer",
 }
 FEATURES = ("mel", "mfcc", "chroma", "stft")
+_OF_TAGGING = ("changes", "written", "margin", "rank")  # what mt-tag says beside predictions
 ROLES = ("reserved", "label", "feature", "embedding", "target", "prediction")
 
 
@@ -83,6 +84,6 @@ def guess_role(name: str, kind: str) -> str:
         return "embedding"
     if kind == "tensor":
         return "feature"
-    if name.endswith(("_pred", "_score")):
+    if name.endswith(("_pred", "_score")) or name in _OF_TAGGING:
         return "prediction"
     return "label"
