@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
 import pytest
 import soundfile
-from support import ROOT, Shell
+from support import ROOT, Shell, blocks_of
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+BLOCKS = blocks_of("README.md")
 
 
 @pytest.fixture

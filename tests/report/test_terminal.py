@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mt_tools.report.tagview import TagView
 from mt_tools.report.terminal import (
     MetricsView,
     TableView,
-    TagView,
     bar,
     cell,
     clean,

@@ -18,7 +18,9 @@ from mutagen import id3
 
 from mt_tools.errors import UsageError
 from mt_tools.library.entries import COLUMN, Entry, to_text
+from mt_tools.library.plan import MARK, write_mark
 from mt_tools.settings import result_settings
+from mt_tools.sound.retag import write_fields
 from mt_tools.sound.scan import folder_reader
 from mt_tools.stages import fetch, folder, scan
 from mt_tools.stages.settings import FolderSettings, SynthSettings
@@ -215,6 +217,25 @@ def test_separators_are_those_told(
     """ID3v2.3 joins several values by a slash, which is part of names elsewhere."""
     rows = scanned(mp3s, tag=("sets=set:multilabel",), separator=separator)
     assert rows["sets"].tolist() == [sets] * 3
+
+
+@pytest.mark.parametrize("version", ["2.3", "2.4"])
+def test_what_mt_tag_wrote_is_no_label(mp3s: Path, scanned: Scan, version: str) -> None:
+    """A model trained on its library would learn from its own mistakes, more of them each night."""
+    for name, genres, written in (
+        ("a", ["Rock", "Dub"], ["Dub"]),  # theirs, and merged into it ours
+        ("b", ["Dub"], ["Dub"]),
+        ("c", ["Rock", "Pop"], ["Jazz"]),  # somebody has replaced ours
+    ):
+        mark = {"task": "g", "field": "genre", "model": "m", "digest": "0" * 12, "values": written}
+        path = str(mp3s / f"{name}.mp3")
+        write_fields(path, {"genre": genres, MARK: [write_mark(mark)]}, id3=version)
+    tally = folder.Tally()
+    rows = scanned(mp3s, tally=tally)
+    assert rows["genre"].tolist() == [["Rock"], None, ["Rock", "Pop"]]
+    assert tally.predicted == 2
+    everything = scanned(mp3s, predicted=True)["genre"].tolist()
+    assert everything == [["Rock", "Dub"], ["Dub"], ["Rock", "Pop"]]
 
 
 def test_a_label_may_replace_a_usual_one(mp3s: Path, scanned: Scan) -> None:

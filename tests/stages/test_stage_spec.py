@@ -21,7 +21,7 @@ from mt_tools.features.transforms import Transform
 from mt_tools.nets.model import Model
 from mt_tools.stages import spec, tag
 from mt_tools.stages.check import checked
-from mt_tools.stages.settings import SpecSettings
+from mt_tools.stages.settings import SpecSettings, TagSettings
 from mt_tools.stages.spec import (
     Fit,
     Storage,
@@ -399,10 +399,10 @@ def test_a_model_does_to_sound_what_was_done_to_the_table(
 
     def scores(batches: list[Batch]) -> np.ndarray:
         """Return the scores of rows, from features or sound, whichever they have."""
-        made = tag.run(
-            batches, batches[0].columns, again, prefix="", top=None, with_scores=True,
-            batch_size=4, folders=[str(corpus)], jobs=0, fail=failures,
-        )  # fmt: skip
+        settings = TagSettings(model=("m",))
+        models = tag.taggers(settings, lambda name: again, lambda note: None)
+        way = tag.Way(batch_size=4, folders=[str(corpus)])
+        made = tag.run(batches, batches[0].columns, models, settings, way, failures)
         return np.concatenate([batch["style_score"] for batch in made])
 
     np.testing.assert_allclose(scores(batches), scores([table]), atol=1e-6)

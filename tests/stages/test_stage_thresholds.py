@@ -25,6 +25,8 @@ from mt_tools.nets.model import Model
 from mt_tools.nets.weights import resolve
 from mt_tools.stages import tag
 from mt_tools.stages.score import scored
+from mt_tools.stages.settings import TagSettings
+from mt_tools.stages.taggers import at_confidence
 from mt_tools.stages.thresholds import fitted, goals_of
 from mt_tools.tables.batch import Batch, concatenate
 from mt_tools.tables.columns import Column
@@ -55,10 +57,11 @@ def apply(model: Model, rows: Batch, **options: Any) -> Batch:
     def fail(row: dict[str, Any], error: Exception) -> None:
         pytest.fail(f"{row['id']}: {error}")
 
-    settings: dict[str, Any] = {"prefix": "", "top": None, "with_scores": True} | options
-    made = tag.run(
-        [rows], rows.columns, model, batch_size=64, folders=[], jobs=0, fail=fail, **settings
-    )
+    say = options.pop("say", lambda note: None)
+    prefix = options.pop("prefix", "").removesuffix(".")
+    settings = TagSettings(model=(f"{prefix}=m" if prefix else "m",), **options)
+    taggers = tag.taggers(settings, lambda name: model, say)
+    made = tag.run([rows], rows.columns, taggers, settings, tag.Way(batch_size=64), fail)
     return concatenate(list(made))
 
 
@@ -406,7 +409,7 @@ def test_confidence_is_chosen_when_tagging(planted: Planted) -> None:
     assert made["tags_pred"].tolist() == planted.predicted["tags_pred"].tolist()
     tags_alone = [task for task in planted.model.tasks if task["kind"] == "multilabel"]
     with pytest.raises(UsageError, match="no task of classes to leave open"):
-        tag.at_confidence("m", tags_alone, 0.7)
+        at_confidence([tag.Tagger("", planted.model, tags_alone)], 0.7)
 
 
 def test_rows_that_are_not_for_fitting_are_refused(planted: Planted, make_batch: Any) -> None:

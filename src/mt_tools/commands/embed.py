@@ -143,9 +143,9 @@ def _about_models(
     import numpy as np
 
     from mt_tools.nets.device import choose, set_threads
+    from mt_tools.nets.places import split_alias
     from mt_tools.nets.weights import resolve
     from mt_tools.stages import embed as stage
-    from mt_tools.stages.networks import split_alias
     from mt_tools.tables.source import Source, open_table
 
     option = "--selftest" if settings.selftest else "--calibrate"

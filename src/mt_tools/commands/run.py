@@ -23,6 +23,7 @@ from mt_tools.errors import (
     UsageError,
 )
 from mt_tools.settings import result_settings
+from mt_tools.sound.scan import is_audio_name
 from mt_tools.tables import provenance
 from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import Column, reserved
@@ -129,6 +130,8 @@ class Run:
         """
         if target.output in ("", "-", "/dev/stdout"):
             opener = to_stdout(target.format or None, ends_chain=ends_chain, terminal=terminal)
+        elif is_audio_name(target.output) and os.path.exists(target.output):
+            raise UsageError(f"--output {target.output} is an audio file: name one for the rows")
         else:
             opener = to_file(target.output, target.format or None)
         self._output = Output(lambda: opener(steps()))
@@ -163,13 +166,14 @@ class Run:
         ) as bar:  # fmt: skip
             yield bar.update
 
-    def finish(self, unmet: Sequence[str] = ()) -> int:
+    def finish(self, unmet: Sequence[str] = (), *, left: bool = True) -> int:
         """End the run: the output becomes whole; return the exit code.
 
-        Raises `CheckFailed` where checks or requirements are `unmet`, after the results are out.
+        Raises `CheckFailed` where checks or requirements are `unmet`, after the results are out,
+        and `NoRows` where there was nothing to do, unless none need be `left`.
         """
         failed = self.failed
-        if not (self.rows or self._left_out or failed):
+        if left and not (self.rows or self._left_out or failed):
             raise NoRows("the input had no rows: nothing to do")
         self._write_errors()
         if self._output is not None:

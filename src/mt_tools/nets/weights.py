@@ -1,15 +1,9 @@
-"""Models by name or path, and pretrained weights brought into the user's cache.
-
-The cache is the user's cache folder, or the folder in `MT_TOOLS_CACHE`. It holds one converted
-model file a name, under `weights`.
-"""
+"""Models by name or path, and pretrained weights brought into the user's cache (`nets.places`)."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-
-import platformdirs
 
 from mt_tools.download import file_name, retrieve
 from mt_tools.errors import RunError, UsageError
@@ -18,20 +12,8 @@ from mt_tools.nets.build import build_multitask
 from mt_tools.nets.foreign import FOREIGN_FORMS, foreign
 from mt_tools.nets.keras import describe, identify, import_keras
 from mt_tools.nets.model import Model
+from mt_tools.nets.places import cached_path
 from mt_tools.nets.registry import EMBEDDERS, WEIGHTS, unknown, weights, weights_name
-
-CACHE_VARIABLE = "MT_TOOLS_CACHE"
-
-
-def cache_folder() -> Path:
-    """Return the folder that fetched weights are kept in; it need not exist."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    return Path(chosen) if chosen else platformdirs.user_cache_path("mt-tools")
-
-
-def cached_path(name: str, cache: Path | None = None) -> Path:
-    """Return where the converted weights `name` are kept."""
-    return (cache or cache_folder()) / "weights" / f"{name}.safetensors"
 
 
 def resolve(name_or_path: str, *, cache: Path | None = None, seed: int = 0) -> Model:

@@ -1,4 +1,4 @@
-"""Rows on a terminal: short readable tables, and bars for scores; never binary."""
+"""Rows on a terminal: short readable tables, and bars for metrics; never binary."""
 
 from __future__ import annotations
 
@@ -289,50 +289,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-class TagView:
-    """Shows each track with bars for what a model hears in it, as the tracks come."""
-
-    def __init__(self, top: int) -> None:
-        self._console = ToStdout()
-        self._top = top
-
-    def write(self, batch: Batch) -> None:
-        """Print some tracks."""
-        columns = batch.columns
-        tasks = [name.removesuffix("_pred") for name in columns if name.endswith("_pred")]
-        width = max((len(task) for task in tasks), default=0)
-        for row, id_ in enumerate(batch.ids):
-            self._console.print(Text(clean(id_), style="bold"))
-            for task in tasks:
-                for number, line in enumerate(self._lines(batch, columns, task, row)):
-                    label = task if number == 0 else ""
-                    self._console.print(Text(f"  {label:<{width}}  ", style="cyan") + line)
-            self._console.print()
-
-    def _lines(self, batch: Batch, columns: dict[str, Column], task: str, row: int) -> list[Text]:
-        chosen = batch[f"{task}_pred"][row]
-        scores = columns.get(f"{task}_score")
-        if scores is None or "vocabulary" not in scores.settings:
-            return [Text(cell(columns[f"{task}_pred"], chosen))]
-        values = batch[scores.name][row]
-        vocabulary = scores.settings["vocabulary"]
-        order = np.argsort(-values, kind="stable")[: self._top]
-        names = chosen if isinstance(chosen, list) else [chosen]
-        space = max(len(clean(vocabulary[i])) for i in order)
-        lines = []
-        for place in order:
-            tag = vocabulary[place]
-            style = "green" if tag in names else "dim"
-            mark = "•" if tag in names else " "  # colours may be switched off
-            score = f"{bar(values[place]):<{_BAR}} {values[place]:5.3f}"
-            text = f"{mark} {clean(tag):<{space}}  {score}"
-            lines.append(Text(text, style=style))
-        return lines
-
-    def finish(self, rows: int, failed: int) -> None:
-        """Print nothing more."""
-
-    def abort(self) -> None:
-        """Print nothing more."""

@@ -21,6 +21,7 @@ from mt_tools.engine.pool import cores
 from mt_tools.errors import RowError, UsageError
 from mt_tools.features.pooling import pool, pooled_parts
 from mt_tools.nets.model import Model
+from mt_tools.nets.places import split_alias
 from mt_tools.nets.several import digest_of, side_by_side, with_layers
 from mt_tools.settings import differences
 from mt_tools.sound.digest import audio_digest
@@ -44,7 +45,6 @@ from mt_tools.stages.networks import (
     front_settings,
     input_column,
     model_inputs,
-    split_alias,
     stays_whole,
     takes_songs,
 )

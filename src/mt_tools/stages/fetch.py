@@ -11,6 +11,7 @@ from mt_tools.datasets.store import is_here
 from mt_tools.engine.pool import cores, ordered
 from mt_tools.errors import RunError
 from mt_tools.features.presets import PRESETS
+from mt_tools.nets.places import cached_path
 from mt_tools.nets.registry import ARCHITECTURES, EMBEDDERS, WEIGHTS
 from mt_tools.sound.paths import path_to_text
 from mt_tools.stages.frontend import make_folder, save
@@ -114,8 +115,6 @@ LIST_COLUMNS = [
 
 def listing() -> Batch:
     """Return all that can be named: weights, embedders, networks, presets, data sets."""
-    from mt_tools.nets.weights import cached_path  # loads torch, which no other part here needs
-
     rows: list[tuple[str, str, bool, str | None, str]] = []
     for name, w in WEIGHTS.items():
         rows.append((name, "weights", cached_path(name).is_file(), w.licence, w.description))

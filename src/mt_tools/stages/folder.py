@@ -124,6 +124,7 @@ class Tally:
     new: int = 0
     gone: int = 0
     copies: int = 0
+    predicted: int = 0
     unread: dict[str, tuple[int, str]] = field(default_factory=dict)
     names: Counter[str] = field(default_factory=Counter)
     labelled: Counter[str] = field(default_factory=Counter)
@@ -135,6 +136,7 @@ class Tally:
         self.new += not found.known
         if found.unchanged:
             return
+        self.predicted += found.predicted
         for name, text in found.unread.items():
             count, example = self.unread.get(name, (0, text))
             self.unread[name] = (count + 1, example)
@@ -152,6 +154,10 @@ class Tally:
             )
         if self.copies:
             lines.append(f"copies of the same sound, left out: {self.copies}")
+        if self.predicted:
+            lines.append(
+                f"values that mt-tag wrote, left out: {self.predicted} (--predicted takes them)"
+            )
         for name, (count, example) in self.unread.items():
             lines.append(f"values of {name} that are no numbers: {count}, such as {example!r}")
         if self.unchanged or not self.changed + self.new:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,8 +18,10 @@ from typing import Any
 
 from mt_tools.errors import DecodeError, RowError, UsageError
 from mt_tools.library import entries
+from mt_tools.library.plan import MARK, read_marks
 from mt_tools.sound.digest import audio_digest
-from mt_tools.sound.info import AudioInfo, group_of, read_info
+from mt_tools.sound.fields import Fields, field_name
+from mt_tools.sound.info import AudioInfo, group_of, read_info, split_values
 from mt_tools.sound.labels import USUAL, Label, parse_label, read_label
 from mt_tools.stages.frontend import Track
 from mt_tools.stages.settings import FolderSettings
@@ -38,7 +41,8 @@ LIBRARY = Column("library_digest", "string", "reserved")
 class Plan:
     """What is read of each file.
 
-    `asked` are the columns of `--tag`, `library` says whether the tracks come from a library,
+    `asked` are the columns of `--tag`, `predicted` says whether values that mt-tag wrote are labels
+    too, `library` whether the tracks come from a library,
     `by_hash` that ids are digests of the sound, `with_bytes` that the files themselves go into the
     table, `dated` that the state of each file is kept for a later `--update`: a table without it is
     the same wherever the same files are scanned.
@@ -47,6 +51,7 @@ class Plan:
     labels: tuple[Label, ...] = USUAL
     asked: tuple[str, ...] = ()
     separators: str = ";"
+    predicted: bool = False
     by_hash: bool = False
     with_bytes: bool = False
     library: bool = False
@@ -79,6 +84,7 @@ def make_plan(settings: FolderSettings, columns: Mapping[str, Column] | None = N
         tuple(labels.values()),
         tuple(label.column for label in asked),
         settings.separator,
+        settings.predicted,
         settings.id_ == "hash",
         settings.audio == "bytes",
         told is not None,
@@ -104,8 +110,9 @@ class Found:
     """What became of a track: all that its row holds, or the row of the earlier table.
 
     `known` says that its file was scanned before, `unchanged` that nothing of it differs since.
-    `unread` are texts that are no numbers, by column; `names` are the fields of the file where it
-    lacks one that was asked for.
+    `predicted` counts the values that were left out since mt-tag wrote them, `unread` are texts
+    that are no numbers, by column; `names` are the fields of the file where it lacks one that was
+    asked for.
     """
 
     path: str | None
@@ -120,6 +127,7 @@ class Found:
     channels: int = 0
     group: str | None = None
     labels: Sequence[Any] = ()
+    predicted: int = 0
     unread: dict[str, str] = field(default_factory=dict)
     names: Sequence[str] = ()
     digest: str | None = None
@@ -160,6 +168,9 @@ def scan(work: tuple[Plan, Task]) -> Found:
     if state(source) != now:
         raise RowError("changed while it was read: scan again when it is at rest", "changed")
     fields = info.tags
+    if not plan.predicted:
+        fields, found.predicted = _without_predicted(fields)
+        info = AudioInfo.of(info.length, info.sample_rate, info.channels, fields)
     if told:
         fields = {**fields, **told} if leads else {**told, **fields}
         info = AudioInfo.of(info.length, info.sample_rate, info.channels, fields)
@@ -179,6 +190,27 @@ def scan(work: tuple[Plan, Task]) -> Found:
         },
         names=list(fields) if any(name not in fields for name in asked) else (),
     )
+
+
+def _without_predicted(fields: Fields) -> tuple[Fields, int]:
+    """Return the fields without the values that mt-tag wrote, and how many those are.
+
+    A model that learned from them would learn from itself, or from another one's mistakes.
+    """
+    marks, _ = read_marks(fields.get(field_name(MARK), []))
+    left, count = dict(fields), 0
+    for mark in marks:
+        name = field_name(mark["field"])
+        ours = {unicodedata.normalize("NFC", value).strip() for value in mark["values"]}
+        kept = []
+        for text in left.pop(name, []):
+            parts = split_values([text], ";")  # as tags of ID3v2.3 join several
+            theirs = [part for part in parts if part not in ours] if text not in ours else []
+            count += len(parts) - len(theirs)
+            kept += [text] if theirs == parts else [";".join(theirs)] * bool(theirs)
+        if kept:
+            left[name] = kept
+    return left, count
 
 
 def _source(track: Track, listed: bool) -> str | bytes:

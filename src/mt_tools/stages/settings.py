@@ -5,8 +5,10 @@ Features, probes and fitting have their own settings in their rooms; these are t
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
+from mt_tools.errors import UsageError
 from mt_tools.learn.settings import (
     FeedSettings,
     FitSettings,
@@ -20,6 +22,8 @@ _STORAGE = "Storage"
 _FITTED = "Fitted transforms"
 _LABELS = "Labels"
 _SHAPE = "Choice of labels and tracks"
+_TAGGRAM = "Taggrams"
+_ELSEWHERE = "For people and other programs"
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,11 @@ class FolderSettings:
         "Characters that part several values inside one text, for lists such as genre; ';/' also "
         "parts what ID3v2.3 joins by a slash, '' parts nothing.",
         metavar="CHARS",
+    )
+    predicted: bool = setting(
+        False,
+        "Take values that mt-tag wrote into the files as labels too. They are marked, and left out "
+        "otherwise: no model should learn from itself.",
     )
     id_: str = setting(
         "path",
@@ -630,12 +639,12 @@ class TrainOutputSettings:
 
 @dataclass(frozen=True)
 class TagSettings:
-    """`mt-tag`."""
+    """`mt-tag`: what is predicted, and how tags are chosen of scores."""
 
-    model: str = setting(
-        "",
+    model: tuple[str, ...] = setting(
+        (),
         "Model of mt-train, or pretrained weights; crnn-msd where none is said. With an alias its "
-        "columns are called alias.TASK_pred.",
+        "columns are called alias.TASK_pred; again for several models, each with its alias.",
         flags=("--model", "-m"), metavar="[ALIAS=]NAME|FILE",
     )  # fmt: skip
     top: int = setting(
@@ -643,6 +652,12 @@ class TagSettings:
         "At most so many tags a track; 0 = all above the model's thresholds, 5 without them.",
         minimum=0,
     )
+    probability: float = setting(
+        0.0,
+        "Write the tags whose score is at least this, whatever the model's thresholds; of classes "
+        "see --confidence.",
+        metavar="P", minimum=0.0, maximum=1.0,
+    )  # fmt: skip
     precision: float = setting(
         0.0,
         "Write what is right so often, such as 0.9, by the thresholds that mt-eval thresholds put "
@@ -654,3 +669,60 @@ class TagSettings:
         metavar="SCORE", minimum=0.0, maximum=1.0,
     )  # fmt: skip
     scores: bool = setting(True, "Write the score of every tag beside the chosen ones.")
+    segments: bool = setting(
+        False,
+        "Write a row a segment, a taggram, instead of a row a track.",
+        panel=_TAGGRAM,
+    )
+    segment: float = setting(
+        0.0, "Length of a segment, seconds; 0 = what the model was trained on.",
+        metavar="S", minimum=0.0, panel=_TAGGRAM,
+    )  # fmt: skip
+    hop: float = setting(
+        0.0, "Begin a segment every so many seconds; 0 = end to end.",
+        metavar="S", minimum=0.0, panel=_TAGGRAM,
+    )  # fmt: skip
+    plot: str = setting(
+        "",
+        "Draw the taggrams: FILE.png, .svg or .pdf for one track, a folder for several. Implies "
+        "--segments.",
+        metavar="FILE|DIR", result=False, panel=_TAGGRAM,
+    )  # fmt: skip
+    uncertain: int = setting(
+        0,
+        "Give only the N tracks to label next: those that the model is least sure of, unlike each "
+        "other.",
+        metavar="N", minimum=0, panel=_ELSEWHERE,
+    )  # fmt: skip
+    playlists: str = setting(
+        "",
+        "Write playlists into this folder, DIR/TASK/TAG.m3u8, the surest tracks first (but "
+        "with --no-scores); those of earlier runs are replaced, a playlist of yours never.",
+        metavar="DIR", result=False, panel=_ELSEWHERE,
+    )  # fmt: skip
+    rekordbox: str = setting(
+        "",
+        "Write a library for Rekordbox: the tags as My Tags in comments, and as playlists. To one "
+        "that Rekordbox exported they are added, and nothing else of it changes.",
+        metavar="FILE.xml", result=False, panel=_ELSEWHERE,
+    )  # fmt: skip
+
+
+def settled(settings: TagSettings) -> TagSettings:
+    """Return the settings of `mt-tag` with what follows from others: `--plot` draws segments.
+
+    Raises `UsageError` for those that contradict each other.
+    """
+    if settings.probability and settings.precision:
+        raise UsageError(
+            f"--probability {settings.probability:g} and --precision {settings.precision:g} both "
+            "choose the thresholds of tags: give one of them"
+        )
+    if settings.plot and settings.uncertain:
+        raise UsageError(
+            "--plot draws tracks from end to end, and --uncertain gives a few rows in another "
+            "order: leave one out"
+        )
+    if settings.plot and not settings.segments:
+        return dataclasses.replace(settings, segments=True)
+    return settings
