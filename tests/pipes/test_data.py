@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from support import ROOT, Shell
-
-PAGE = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+from support import ROOT, Shell, run_page
 
 
 @pytest.mark.slow
 def test_the_lines_of_the_page_on_data(sh: Shell, tmp_path: Path) -> None:
     """Someone who reads docs/data.md line by line would be stuck."""
-    for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL):
-        sh(f"set -euo pipefail\n{block}", ok=True, timeout=900)
+    run_page(sh, "docs/data.md")
     assert (tmp_path / "parts.svg").stat().st_size > 10_000
 
 

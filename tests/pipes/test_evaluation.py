@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
-from support import ROOT, Shell
-
-PAGE = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+from support import ROOT, Shell, run_page
 
 
 @pytest.mark.slow
 def test_the_lines_of_the_page_on_evaluation(sh: Shell, tmp_path: Path) -> None:
     """Someone who reads docs/evaluation.md line by line would be stuck."""
-    for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL):
-        sh(f"set -euo pipefail\n{block}", ok=True, timeout=900)
+    run_page(sh, "docs/evaluation.md")
     assert (tmp_path / "report.html").stat().st_size > 10_000
 
 

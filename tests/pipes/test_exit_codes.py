@@ -123,6 +123,23 @@ def test_shards(bash: Shell, here: Path) -> None:
         assert codes(bash(f"mt-copy t.jsonl --shard {text} -o x.npz; echo $?")) == [2]
 
 
+def test_options_of_mt_tag_that_would_lose_a_file(bash: Shell, here: Path) -> None:
+    """The way back would be replaced by rows, or --undo --dry-run change the files."""
+    (here / "j.jsonl").write_text("the journal")
+    (here / "a.mp3").write_text("music")
+    for options, said in {
+        "--undo j.jsonl -o ./j.jsonl": "--output and --undo are one file",
+        "--undo j.jsonl --format jsonl -o a.mp3": "--output a.mp3 is an audio file",
+        "t.jsonl --write genre --apply --journal j.jsonl --errors j.jsonl": "are one file",
+        "--undo j.jsonl --dry-run": "leave out --apply and --dry-run",
+        "t.jsonl --undo j.jsonl --state s": "leave out --state",
+    }.items():
+        done = bash(f"mt-tag {options}")
+        assert done.returncode == 2
+        assert said in done.stderr.decode()
+    assert (here / "j.jsonl").read_text() == "the journal"
+
+
 @pytest.mark.parametrize(
     ("line", "code", "said"),
     [

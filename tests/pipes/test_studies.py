@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import typer
-from support import ROOT, Shell
+from support import ROOT, Shell, run_page
 
 from mt_tools.commands.train import app
 from mt_tools.features.presets import preset
@@ -292,5 +292,4 @@ def test_the_lines_of_the_page_on_training(sh: Shell, tmp_path: Path) -> None:
     """Someone who reads docs/training.md line by line would be stuck."""
     (grid,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "grid.toml").write_text(grid, encoding="utf-8")
-    for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL):
-        sh(f"set -euo pipefail\n{block}", ok=True, timeout=900)
+    run_page(sh, "docs/training.md")
