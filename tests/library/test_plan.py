@@ -153,6 +153,16 @@ def test_an_edited_value_is_its_editors(existing: str) -> None:
     assert written(wish("Rock"), existing=existing, **file) == file
 
 
+def test_a_value_that_somebody_respelt_is_theirs() -> None:
+    """The mark would go on claiming it: typed as we spelt it once more, it could be taken away."""
+    file = written(wish("Rock"))
+    file["genre"] = ("rock", "Pop")
+    merged = written(wish("Rock", "Jazz"), existing="merge", **file)
+    assert merged["genre"] == ("rock", "Pop", "Jazz")
+    (mark,), _ = read_marks(merged[MARK])
+    assert mark["values"] == ["Jazz"]
+
+
 def test_a_removed_value_stays_away() -> None:
     """Each night would bring back the wrong tag that somebody deletes each day."""
     file = written(wish("Rock", "Jazz"))

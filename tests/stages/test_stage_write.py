@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ import pytest
 from written_files import TOLD, digests, genres, predicted, sounds, undone, written
 
 from mt_tools.errors import RunError, UsageError
-from mt_tools.library.journal import Journal
+from mt_tools.library.journal import Entry, Journal
 from mt_tools.library.plan import MARK
 from mt_tools.library.settings import WriteSettings
-from mt_tools.stages.write import Told, check, preserved, targets, texts
+from mt_tools.stages.write import Told, check, preserved, run, targets, texts
 from mt_tools.tables.batch import Batch
 
 MakeBatch = Callable[..., Batch]
@@ -389,6 +389,37 @@ def test_a_journal_that_cannot_grow_ends_the_run(
         written([predicted(make_batch, paths)], journal=journal, fail=fail)
     assert digests(paths) == before
     assert sorted(path.name for path in paths[0].parent.iterdir()) == ["00.wav", "01.wav"]
+
+
+def test_what_did_not_come_to_be_is_not_in_the_journal(
+    make_batch: MakeBatch, tmp_path: Path
+) -> None:
+    """--undo would fail for a file that was never changed, or count it as restored."""
+    (path,) = sounds(tmp_path / "music", 1, ("flac",))
+
+    class Meanwhile(Journal):
+        """Another program writes into the file between its entry and its change."""
+
+        def append(self, change: Mapping[str, Any]) -> Entry:
+            entry = super().append(change)
+            file = mutagen.File(path)
+            file["artist"] = "Somebody"
+            file.save()
+            return entry
+
+    targets_ = targets(["style=genre"], TOLD)
+    settings = WriteSettings(write=("style=genre",), apply=True)
+    found: list[str] = []
+    with Meanwhile(tmp_path / "j", []) as journal:
+        rows = run(
+            [predicted(make_batch, [path])], targets_, settings, folders=[], journal=journal,
+            fail=lambda row, error: found.append(error.kind),
+        )  # fmt: skip
+        assert sum(map(len, rows)) == 0
+    assert found == ["changed"]
+    assert mutagen.File(path)["artist"] == ["Somebody"]
+    with Journal.existing(tmp_path / "j") as journal:
+        assert journal.entries() == []
 
 
 # --- what is asked for ---------------------------------------------------------------------------

@@ -154,12 +154,12 @@ def tag(
         own = result_settings(settings) | result_settings(device)
         if writing.write:
             own |= result_settings(writing)
-        session = None
+        night = None
         if state is None:
             models.load()  # wrong names and options end the run before a file is opened
         else:
             identities = models.identities(state)
-            ending.session = session = known.Known(
+            ending.night = night = known.Known(
                 state,
                 nightly,
                 work=work_key(identities),
@@ -175,7 +175,7 @@ def tag(
         steps = lambda: this.step(own | {"digest": models.digests}, regular_inputs(inputs))  # noqa: E731
         out = this.output(target, steps, terminal=lambda: _view(settings, writing), ends_chain=True)
         rows = _tagged(
-            this.read(source, given), source, settings, models, work, device.batch_size, session,
+            this.read(source, given), source, settings, models, work, device.batch_size, night,
             this,
         )  # fmt: skip
         if settings.plot:
@@ -191,11 +191,11 @@ def tag(
             rows = _if_any(rows, lambda some: _listed(some, source, models, settings, this))
         for batch in this.progress(rows, None):
             out.write(batch)
-            if session is not None:
-                session.passed(batch)
+            if night is not None:
+                night.passed(batch)
         ending.code = this.finish()
-        if session is not None:
-            session.delivered()
+        if night is not None:
+            night.delivered()
         return ending.code
 
 
@@ -289,7 +289,7 @@ def _tagged(
     models: _Models,
     work: FileWorkSettings,
     batch_size: int,
-    session: Known | None,
+    night: Known | None,
     this: Run,
 ) -> Iterator[Batch]:
     """Yield the rows with their predictions, or those to label next."""
@@ -305,11 +305,11 @@ def _tagged(
             segment=settings.segment,
             hop=settings.hop,
             vectors=bool(settings.uncertain),
-            together=0 if session is None else 1,  # what is finished is remembered at once
+            together=0 if night is None else 1,  # what is finished is remembered at once
         )
         return stage.infer(some, source.columns, models.taggers, way, fail)
 
-    through = infer if session is None else functools.partial(session.run, infer=infer)
+    through = infer if night is None else functools.partial(night.run, infer=infer)
     pairs = through(batches, fail=this.fail)
     if settings.uncertain:
         from mt_tools.stages import uncertain
@@ -349,7 +349,7 @@ def _written(
             folders=source.folders,
             journal=journal,
             fail=this.fail,
-            wrote=ending.session.wrote if ending.session else lambda path: None,
+            wrote=ending.night.wrote if ending.night else lambda path: None,
             say=this.say,
         )
 
@@ -384,7 +384,7 @@ class _Ending:
 
     def __init__(self, nightly: NightlySettings, this: Run, began: float) -> None:
         self._nightly, self._this, self._began = nightly, this, began
-        self.session: Known | None = None
+        self.night: Known | None = None
         self.journal: Journal | None = None
         self.code: int | None = None
 
@@ -407,8 +407,8 @@ class _Ending:
         if isinstance(error, Exception):
             self.code = error.exit_code if isinstance(error, RunError) else EXIT_FAILED
         summary = Summary(seconds=round(time.monotonic() - self._began, 3))
-        if self.session is not None:
-            summary = dataclasses.replace(self.session.summary(), failed=self._this.failed)
+        if self.night is not None:
+            summary = dataclasses.replace(self.night.summary(), failed=self._this.failed)
             self._this.say(summary.line())
         if self._nightly.summary:
             save_summary(self._nightly.summary, summary, self.code)
