@@ -32,7 +32,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
-from types import TracebackType
 from typing import Any, Self
 
 from mt_tools.download.lock import locked
@@ -132,12 +131,7 @@ class State:
             self._open = opened.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._open.close()
 
     def _prepare(self) -> None:

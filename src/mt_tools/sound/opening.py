@@ -16,7 +16,6 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
 import numpy as np
@@ -190,12 +189,7 @@ class SndfileAudio:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.file.close()
 
 
