@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from types import ModuleType
+from typing import Any, NoReturn
 
 from mt_tools.commands.app import Inputs, declare, execute, make_app
 from mt_tools.commands.settings import InputSettings, OutputSettings, RunSettings
@@ -48,7 +49,7 @@ def plsa(
     from mt_tools.commands.inputs import open_inputs
     from mt_tools.commands.run import Run, regular_inputs
     from mt_tools.report.terminal import TableView
-    from mt_tools.stages import factor as stage
+    from mt_tools.stages.factors import topics as stage
 
     if settings.fitted and settings.apply:
         raise UsageError(
@@ -104,7 +105,7 @@ def kmeans(
     """
     from mt_tools.commands.inputs import open_inputs
     from mt_tools.commands.run import Run, regular_inputs
-    from mt_tools.stages import factor as stage
+    from mt_tools.stages.factors import words as stage
 
     if not settings.output.endswith(".npz"):
         raise UsageError("say where the dictionary goes: -o FILE.npz")
@@ -114,6 +115,55 @@ def kmeans(
         steps = this.step(result_settings(settings), regular_inputs(inputs))
         stage.write_words(settings.output, centres, of, steps)
         this.say(line)
+        return this.finish()
+
+
+def _made(
+    name: str,
+    method: ModuleType,
+    inputs: list[str],
+    settings: Any,
+    given: InputSettings,
+    target: OutputSettings,
+    run: RunSettings,
+) -> int:
+    """Run a method of `stages.factors`: fit it or read what was fitted, and write the targets.
+
+    `method` has the functions `needed` and `run` that `stages.factors.fitting` describes, and
+    `METHODS`, the names of what it can apply.
+    """
+    from mt_tools.commands.inputs import open_inputs
+    from mt_tools.commands.run import Run, regular_inputs
+    from mt_tools.report.terminal import TableView
+    from mt_tools.stages.factors.fitting import read_fitted, write_fitted
+
+    if settings.fitted and settings.apply:
+        raise UsageError(
+            "--fitted and --apply contradict each other: fit, or apply what was fitted"
+        )
+    with Run(f"mt-factor {name}", run) as this:
+        before = read_fitted(settings.apply, *method.METHODS) if settings.apply else None
+        source = open_inputs(inputs, given, audio=False)
+        light = source.light(method.needed(source.columns, settings))
+        made = method.run(
+            lambda: this.read(light, given),
+            this.read(source, given),
+            source.columns,
+            settings,
+            before,
+        )
+        this.rows = 0  # rows that were fitted on are read, and counted, again
+        steps = lambda: this.step(  # noqa: E731
+            result_settings(settings) | made.fitted.recorded(),
+            regular_inputs([*inputs, settings.apply]),
+        )
+        out = this.output(target, steps, terminal=TableView)
+        for batch in this.progress(made.rows, None):
+            out.write(batch)
+        if settings.fitted:
+            write_fitted(settings.fitted, made.fitted)
+        for note in made.notes:
+            this.say(note)
         return this.finish()
 
 
