@@ -111,6 +111,25 @@ def test_terms_that_stand_out() -> None:
     assert regions(points, unknown, names, count=3)[0].terms == ()
 
 
+def test_rare_terms_do_not_hide_what_is_frequent() -> None:
+    """Each part of a map of crowd tags would be labelled with its typing errors.
+
+    Half of the tracks of a part have its tag, three have a tag that nobody else has.
+    """
+    rng = np.random.default_rng(1)
+    part = np.repeat(np.arange(4), 40)
+    points = np.array([[0.0, 0], [9, 0], [0, 9], [9, 9]])[part] + 0.1 * rng.normal(size=(160, 2))
+    weights = np.zeros((160, 16))
+    for own in range(4):
+        rows = np.flatnonzero(part == own)
+        weights[rows[:20], own] = 1
+        for typo, row in enumerate(rows[-3:]):
+            weights[row, 4 + 3 * own + typo] = 1
+    names = ["folk", "jazz", "metal", "house", *(f"typo {i}" for i in range(12))]
+    found = [region.terms[0] for region in regions(points, weights, names, count=4)]
+    assert sorted(found) == ["folk", "house", "jazz", "metal"]
+
+
 def test_regions_of_what_does_not_fit() -> None:
     """Terms of other rows would be written into the map."""
     with pytest.raises(UsageError, match=r"weights of shape \(3, 2\) for 4 points and 2 terms"):

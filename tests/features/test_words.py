@@ -1,12 +1,24 @@
-"""Dictionaries: planted clusters are found."""
+"""Dictionaries: planted clusters are found, and each frame has the word that is nearest."""
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 
 from mt_tools.errors import UsageError
-from mt_tools.features.words import FrameSample, fit_words
+from mt_tools.features import words
+from mt_tools.features.words import (
+    Dictionary,
+    FrameSample,
+    WordCounts,
+    fit_words,
+    frames_of,
+    nearest,
+    sample_size,
+)
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +96,97 @@ def test_more_words_than_frames_are_refused(clusters):
         fit_words(frames, 5)
     with pytest.raises(UsageError, match="no train rows"):
         FrameSample(10).frames()
+
+
+def test_a_sample_holds_little_more_than_it_gives(monkeypatch):
+    """A library of any size would fill the memory before the dictionary is begun."""
+    rng = np.random.default_rng(0)
+    tracks = {str(number): rng.normal(size=(40, 3)).astype(np.float32) for number in range(300)}
+    sample, held = FrameSample(1000), 0
+    for name, frames in tracks.items():
+        sample.add(name, frames)
+        held = max(held, sum(piece.nbytes for piece in sample._frames))
+    assert held <= 1.25 * 1000 * 12
+    assert sample.frames().shape == (1000, 3)
+    # What is let go on the way is what would not have been in the sample anyway.
+    monkeypatch.setattr(FrameSample, "_settle", lambda self: None)
+    everything = sampled(tracks, 1000).frames()
+    np.testing.assert_array_equal(sample.frames(), everything[:1000])
+
+
+def test_wide_frames_are_fewer():
+    """2,048 words of the study's 4,374 descriptors would ask for 9 GB."""
+    assert sample_size(2048, 25) == 2048 * 256
+    assert sample_size(1024, 96) == 1024 * 256
+    assert sample_size(2048, 4374) * 4374 * 4 <= words.SAMPLE_BYTES
+    assert sample_size(2048, 4374) > 25_000  # all songs of the study
+    assert sample_size(100, 10**9) == 100  # as many as words, at the least
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    count=st.integers(0, 300),
+    size=st.integers(1, 40),
+    width=st.integers(1, 12),
+    middle=st.sampled_from([0.0, 1.0, -500.0, 1e4]),
+)
+def test_a_frame_has_the_word_that_is_nearest(seed, count, size, width, middle):
+    """Counts would be of other words than the dictionary's, above all far from the origin."""
+    rng = np.random.default_rng(seed)
+    centres = (rng.normal(size=(size, width)) + middle).astype(np.float32)
+    frames = (rng.normal(size=(count, width)) + middle).astype(np.float32)
+    found = nearest(frames, centres)
+    assert found.shape == (count,)
+    if not count:
+        return
+    distances = cdist(frames.astype(np.float64), centres.astype(np.float64), "sqeuclidean")
+    chosen = distances[np.arange(count), found]
+    assert (chosen <= distances.min(axis=1) + 1e-4).all()  # frames that lie between two words
+
+
+def test_of_equally_near_words_the_first(monkeypatch):
+    """The same track would have other words in a table than in a network."""
+    centres = np.array([[2, 0], [0, 2], [2, 0], [-2, 0], [0, -2]], np.float32)
+    frames = np.array([[2, 0], [1, 1], [-1, -1], [0, 0], [0, 2]], np.float32)
+    assert nearest(frames, centres).tolist() == [0, 0, 3, 0, 1]
+    monkeypatch.setattr(words, "_BLOCK_BYTES", 40)  # two frames at a time
+    assert nearest(frames, centres).tolist() == [0, 0, 3, 0, 1]
+    with pytest.raises(UsageError, match=r"\[5, 2\], expected \[frames, 3\]"):
+        nearest(frames, np.eye(3))
+
+
+def test_frames_of_channels_stand_side_by_side():
+    """Left and right would be two frames of half the width."""
+    stereo = np.arange(24).reshape(2, 3, 4)
+    assert frames_of(stereo).shape == (4, 6)
+    assert frames_of(stereo)[1].tolist() == [1, 5, 9, 13, 17, 21]
+    assert frames_of(stereo[0]).tolist() == stereo[0].T.tolist()
+    assert frames_of(np.arange(3)).tolist() == [[0, 1, 2]]
+
+
+def test_counts_add_up(monkeypatch):
+    """Words of an artist would be lost, or counted for another."""
+    monkeypatch.setattr(words, "_PENDING", 50)
+    rng = np.random.default_rng(0)
+    counts, expected = WordCounts(30), np.zeros((9, 30), int)
+    for _ in range(40):
+        owner, said = int(rng.integers(8)), rng.integers(30, size=rng.integers(25))
+        counts.add(owner, said)
+        np.add.at(expected[owner], said, 1)
+        if rng.random() < 0.1:
+            np.testing.assert_array_equal(counts.matrix(9).toarray(), expected)
+    np.testing.assert_array_equal(counts.matrix(9).toarray(), expected)  # the ninth says nothing
+    assert counts.matrix(9).nnz == (expected > 0).sum()
+    assert WordCounts(3).matrix(0).shape == (0, 3)
+
+
+def test_a_dictionary_is_known_again():
+    """Counts by two dictionaries would be taken for counts of the same words."""
+    one = Dictionary(np.eye(2, dtype=np.float32), {"kind": "embedding", "width": 2})
+    kept = Dictionary.from_bytes(one.to_bytes([{"command": "mt-factor kmeans"}]), "d.npz")
+    assert kept.digest == one.digest  # whoever made it
+    assert kept.of == one.of
+    np.testing.assert_array_equal(kept.centres, one.centres)
+    other = Dictionary(2 * np.eye(2, dtype=np.float32), {"kind": "embedding", "width": 2})
+    assert other.digest != one.digest

@@ -39,6 +39,22 @@ def test_join_in_a_pipe(sh: Shell, tmp_path: Path) -> None:
     assert [file["name"] for file in second["inputs"]] == ["map.csv"]
 
 
+def test_the_history_of_both_tables_is_kept(sh: Shell, tmp_path: Path) -> None:
+    """Targets that were fitted on test rows would be clean once they are beside other columns."""
+    tags = [["a", "b"][: 1 + n % 2] + ["c"] * (n % 3 == 0) for n in range(12)]
+    rows = [{"id": f"t{n}", "split": "test" if n > 8 else "train", "tags": t}
+            for n, t in enumerate(tags)]  # fmt: skip
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sh(
+        "mt-factor plsa t.jsonl -k 2 --ignore-split --as s -o s.parquet && "
+        "mt-fetch join t.jsonl s.parquet --on id --columns s -o o.parquet",
+        ok=True,
+    )
+    done = sh("mt-eval check o.parquet")
+    assert done.returncode == 4
+    assert b"fitted-on-test" in done.stdout
+
+
 def test_join_of_features_needs_no_memory(sh: Shell, tmp_path: Path) -> None:
     """A table of features larger than memory could not be given labels, or be capped."""
     size, group = 4_000, 1_000  # row groups of 16 MB

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mt_tools.sound.sources import draw
 from mt_tools.stages import fetch, folder
 from mt_tools.stages.settings import SynthSettings
 from mt_tools.tables.batch import Batch, concatenate
@@ -66,3 +67,20 @@ def test_the_files_of_the_corpus_carry_its_labels(
     for name in ("title", "album", "year", "length", "sample_rate", "channels"):
         assert found[name].tolist() == pytest.approx(made[name].tolist())
     assert found["bpm"].tolist() == pytest.approx(made["tempo"].tolist(), abs=0.01)
+
+
+def test_sources_come_beside_the_same_corpus(tmp_path: Path) -> None:
+    """--sources would change the sound or the labels of a published seed."""
+    plain = synth(tmp_path / "a", tracks=34)  # more than one batch
+    said = synth(tmp_path / "b", tracks=34, sources=True)
+    assert said.names[: len(plain.names)] == plain.names
+    assert said.names[len(plain.names) :] == ["tags", "listeners", "library_tags", "lyrics"]
+    for name in plain.names:
+        if name != "path":
+            assert said[name].tolist() == plain[name].tolist()
+    for name in plain.ids[:2]:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    expected = draw(34, 0)
+    for name in said.names[len(plain.names) :]:
+        cells = [getattr(one, name) for one in expected]
+        assert said[name].tolist() == [None if cell is None else list(cell) for cell in cells]

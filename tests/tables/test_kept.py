@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mt_tools.tables.batch import Batch
+from mt_tools.tables.columns import Column, reserved
 from mt_tools.tables.kept import Kept
 from mt_tools.tables.sink import WRITERS
 from mt_tools.tables.source import Peeked, Source, open_stream, open_table
@@ -94,3 +95,16 @@ def test_a_stream_that_was_not_read_to_its_end_is_not_read_again() -> None:
     next(iter(kept))
     with pytest.raises(RuntimeError, match="before it was read to its end"):
         iter(kept)
+
+
+def test_features_that_are_read_first_come_a_row_group_at_a_time(tmp_path: Path) -> None:
+    """What is fitted to features of a library would hold thousands of tracks' at once."""
+    mel = Column("mel", "tensor", "feature", {}, (2, 3))
+    rows = 1500
+    values = {"id": [f"t{n}" for n in range(rows)], "mel": np.zeros((rows, 2, 3), np.float32)}
+    path = str(tmp_path / "mel.parquet")
+    pq.write_table(Batch.build([reserved("id"), mel], values)._table, path, row_group_size=400)
+    heavy = [len(batch) for batch in Source([open_table(path)]).light(["mel"])]
+    assert sum(heavy) == rows
+    assert max(heavy) <= 256
+    assert [len(batch) for batch in Source([open_table(path)]).light([])] == [rows]

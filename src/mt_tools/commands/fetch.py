@@ -133,6 +133,10 @@ def folder(
             "mt-fetch synth --tracks 120 --out data | mt-embed --model mfcc-stats -o synth.parquet",
             "into a pipe",
         ),
+        (
+            "mt-fetch synth --tracks 120 --sources --out data -o sources.parquet",
+            "with tags, listeners, library terms and lyrics",
+        ),
     ],
 )
 def synth(
@@ -141,7 +145,8 @@ def synth(
     """Make a corpus with known labels: short pieces of music as real audio files.
 
     Labels: style (one of several), instruments (several), tempo and energy (numbers), key, and
-    artists who favour some styles and sounds. The same seed makes the same files.
+    artists who favour some styles and sounds. The same seed makes the same files. --sources adds
+    columns to learn representations from: tags, listeners, library_tags, lyrics.
     """
     from mt_tools.commands.run import Run
     from mt_tools.report.terminal import TableView
@@ -278,6 +283,7 @@ def join(
     from mt_tools.report.terminal import TableView
     from mt_tools.stages import join as stage
     from mt_tools.tables.labels import read_labels
+    from mt_tools.tables.provenance import merged
 
     if len(inputs) > 2:
         raise UsageError(f"expected a table and a file of labels, got {len(inputs)} inputs")
@@ -287,6 +293,8 @@ def join(
         source = open_inputs(inputs[:1], given, audio=False)
         header = [name.strip() for name in settings.header.split(",") if name.strip()]
         labels = read_labels(inputs[1], header) if len(inputs) > 1 else None
+        if labels is not None:  # on which tracks a target was fitted stands in its own history
+            source.provenance = merged([source.provenance, labels.provenance])
         work = stage.Join(source.columns, labels, settings)
         steps = lambda: this.step(  # noqa: E731
             result_settings(settings), regular_inputs([*inputs, *work.files.values()])

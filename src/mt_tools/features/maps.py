@@ -27,7 +27,7 @@ from mt_tools.errors import UsageError
 METHODS = ("tsne", "umap", "pca")
 DIMENSIONS = 50
 PERPLEXITY = 30.0  # scikit-learn's and the paper's: 5 to 50 look much the same
-PRIOR = 5.0  # tracks that a region is thought to have beside its own, average ones
+PRIOR = 5.0  # tracks that a term, or a region, is thought to have beside its own, average ones
 _FEWEST = 4
 
 Array = NDArray[Any]
@@ -36,13 +36,17 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Region:
-    """A part of a map: its middle, how many points it has, its terms with their lifts."""
+    """A part of a map: its middle, how many points it has, its terms with their lifts.
+
+    `source` is what the terms are of, where a map shows those of several.
+    """
 
     x: float
     y: float
     n: int
     terms: tuple[str, ...]
     lifts: tuple[float, ...]
+    source: str = ""
 
 
 def map_points(x: Array, method: str = "tsne", seed: int = 0) -> Floats:
@@ -109,27 +113,13 @@ def _umap(reduced: Floats, seed: int) -> Floats:
         return np.asarray(model.fit_transform(reduced), np.float64)
 
 
-def regions(
-    points: Array,
-    weights: Array,
-    names: Sequence[str],
-    count: int = 8,
-    most: int = 3,
-    seed: int = 0,
-) -> list[Region]:
-    """Return the terms that stand out in each part of a map: K-means, and lift.
+def parts_of(points: Array, count: int = 8, seed: int = 0) -> list[NDArray[np.intp]]:
+    """Return the parts of a map by K-means: the rows of each, the largest part first.
 
-    `points`: [n, 2], NaN where a row has no place; `weights`: nonnegative [n, m], tags as 0 and 1
-    or probabilities of factors, rows of NaN where unknown; `names`: [m]. The lift of a term is its
-    mean weight in the region over that in the whole map, drawn towards 1 by `PRIOR` average tracks,
-    lest one track make a rare term stand out. Each of at most `count` regions has at most `most`
-    terms, of a lift above 1, strongest first. The first region has the most points.
+    `points`: [n, 2], NaN where a row has no place. There are at most `count` parts. Raises
+    `UsageError` where no row has a place.
     """
-    points, weights = np.asarray(points, np.float64), np.asarray(weights, np.float64)
-    if weights.shape != (len(points), len(names)):
-        raise UsageError(
-            f"got weights of shape {weights.shape} for {len(points)} points and {len(names)} terms"
-        )
+    points = np.asarray(points, np.float64)
     placed = np.isfinite(points).all(axis=1)
     if not placed.any():
         raise UsageError(f"none of the {len(points)} rows has a place on the map")
@@ -141,23 +131,59 @@ def regions(
     with threadpool_limits(1):
         model = KMeans(min(count, different), n_init=10, random_state=seed)
         part = model.fit_predict(points[rows])
-    known = np.isfinite(weights[rows]).all(axis=1)
-    mean = weights[rows][known].mean(axis=0) if known.any() else np.zeros(len(names))
+    parts = [rows[part == number] for number in range(part.max() + 1)]
+    return sorted(parts, key=lambda part: (-len(part), *middle(points, part)))
+
+
+def middle(points: Array, part: NDArray[np.intp]) -> tuple[float, float]:
+    """Return the median place of the rows of a part."""
+    x, y = np.median(points[part], axis=0)
+    return float(x), float(y)
+
+
+def regions(
+    points: Array,
+    weights: Array,
+    names: Sequence[str],
+    count: int = 8,
+    most: int = 3,
+    seed: int = 0,
+    source: str = "",
+) -> list[Region]:
+    """Return the terms that stand out in each part of a map: `parts_of` it, and lift.
+
+    `points`: [n, 2], NaN where a row has no place; `weights`: nonnegative [n, m], tags as 0 and 1
+    or probabilities of factors, rows of NaN where unknown; `names`: [m]; `source` says what they
+    are of. The lift of a term is the share of its weight that lies in the region over the share of
+    the tracks that do, drawn towards 1 by `PRIOR` tracks of that term spread evenly, lest one track
+    make a rare term stand out. Each of at most `count` regions has at most `most` terms, of a lift
+    above 1, strongest first. The first region has the most points.
+    """
+    points, weights = np.asarray(points, np.float64), np.asarray(weights, np.float64)
+    if weights.shape != (len(points), len(names)):
+        raise UsageError(
+            f"got weights of shape {weights.shape} for {len(points)} points and {len(names)} terms"
+        )
+    parts = parts_of(points, count, seed)
+    known = np.asarray(np.isfinite(weights).all(axis=1))
+    placed = np.concatenate(parts)
+    placed = np.sort(placed[known[placed]])
+    whole = weights[placed].sum(axis=0)
     found = []
-    for number in range(part.max() + 1):
-        inside = part == number
-        total = weights[rows[inside & known]].sum(axis=0)
-        expected = mean * ((inside & known).sum() + PRIOR)
-        lift = np.divide(total + PRIOR * mean, expected, out=np.ones_like(mean), where=expected > 0)
+    for part in parts:
+        mine = part[known[part]]
+        share = len(mine) / max(1, len(placed))
+        drawn = weights[mine].sum(axis=0) + PRIOR * share
+        lift = np.ones_like(whole)
+        np.divide(drawn, (whole + PRIOR) * share, out=lift, where=(whole > 0) & (share > 0))
         best = [i for i in np.argsort(-lift, kind="stable")[:most] if lift[i] > 1 + 1e-9]
-        x, y = np.median(points[rows[inside]], axis=0)
         found.append(
             Region(
-                float(x),
-                float(y),
-                int(inside.sum()),
+                *middle(points, part),
+                len(part),
                 tuple(names[i] for i in best),
                 tuple(float(lift[i]) for i in best),
+                source,
             )
         )
-    return sorted(found, key=lambda region: (-region.n, region.x, region.y))
+    return found

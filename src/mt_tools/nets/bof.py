@@ -10,15 +10,13 @@ frames, so that tracks of any length compare.
 
 from __future__ import annotations
 
-import json
 import os
-import zipfile
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mt_tools.errors import BrokenTable, UsageError
+from mt_tools.features.words import Dictionary
 from mt_tools.nets.body import Body
 from mt_tools.nets.build import build_multitask
 from mt_tools.nets.model import Model
@@ -64,21 +62,21 @@ class BagOfFrames(Body):
 def read_dictionary(path: str | os.PathLike[str]) -> Model:
     """Return the model of a dictionary that `mt-factor kmeans` wrote.
 
-    The file is NPZ: `centres` [words, width], and `__meta__`, the JSON of the model's input. Raises
-    `UsageError` where there is no such file, `BrokenTable` for one that is no dictionary.
+    The file is that of `features.words.Dictionary`. Raises `UsageError` where there is no such
+    file, `BrokenTable` for one that is no dictionary.
     """
+    name = os.fspath(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            centres = np.asarray(file["centres"], dtype=np.float32)
-            source = json.loads(str(file["__meta__"]))["input"]
+        with open(path, "rb") as file:
+            content = file.read()
     except FileNotFoundError as error:
-        raise UsageError(
-            f"{os.fspath(path)}: no such file; make it with mt-factor kmeans"
-        ) from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{name}: no such file; make it with mt-factor kmeans") from error
+    except OSError as error:
         raise BrokenTable(
-            f"{os.fspath(path)}: not a dictionary of mt-factor kmeans ({error}); make it again"
+            f"{name}: not a dictionary of mt-factor kmeans ({error}); make it again"
         ) from error
+    dictionary = Dictionary.from_bytes(content, name)
+    centres, source = dictionary.centres, dict(dictionary.of)
     embeddings = source["kind"] == "embedding"
     shape = (source["width"],) if embeddings else tuple(source["shape"])
     arch, parameters = "bow" if len(shape) == 1 else "bof", {"words": len(centres)}

@@ -45,7 +45,8 @@ AUDIO_ENDINGS = frozenset(
     | {"m4a", "m4b", "mp4", "aac", "wma", "ape", "wv", "mpc", "tta", "spx", "mka"}
 )
 
-_VARIOUS = frozenset({"various artists", "various", "va"})
+VARIOUS = frozenset({"various artists", "various", "va"})
+"""Names, folded, of artists that are none."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def group_of(info: AudioInfo, folder_name: str) -> str:
     "Various Artists", "Various" and "VA" count as missing.
     """
     for name in (info.artist, info.album):
-        if name and name.casefold() not in _VARIOUS:
+        if name and name.casefold() not in VARIOUS:
             return name
     return folder_name
 

@@ -108,7 +108,8 @@ def _hash(seed: int, purpose: str, index: int) -> int:
     return int.from_bytes(digest[:8], "big")
 
 
-def _generator(seed: int, purpose: str, index: int = 0) -> np.random.Generator:
+def generator(seed: int, purpose: str, index: int = 0) -> np.random.Generator:
+    """Return the generator of one purpose: equal arguments draw equal numbers."""
     return np.random.default_rng(_hash(seed, purpose, index))
 
 
@@ -124,7 +125,7 @@ def _draw(weights: Mapping[str, float], rng: np.random.Generator, favourite: str
 
 
 def _production(seed: int, number: int, debut: int) -> Production:
-    rng = _generator(seed, "production", number)
+    rng = generator(seed, "production", number)
     age = (debut - 1993) / 25  # recordings grew brighter and wider over the decades
     return Production(
         cents=float(rng.uniform(-25, 25)),
@@ -147,9 +148,9 @@ def _artist(seed: int, number: int) -> _Artist:
     """Artist `number`, counted from 0: styles are dealt in rounds; every other artist has two."""
     names = sorted(STYLES)
     deal_round, seat = divmod(number, len(names))
-    deal = _generator(seed, "deal", deal_round).permutation(len(names))
+    deal = generator(seed, "deal", deal_round).permutation(len(names))
     main, next_one = names[deal[seat]], names[deal[(seat + 1) % len(names)]]
-    rng = _generator(seed, "artist", number)
+    rng = generator(seed, "artist", number)
     debut = int(rng.integers(1968, 2019))
     return _Artist(
         name=f"Artist {number + 1:02d}",
@@ -166,13 +167,13 @@ def _piece(seed: int, index: int, seconds: float) -> Piece:
     """Piece `index`, counted from 0. Pieces come in blocks: the shuffled work of some artists."""
     size = ARTISTS_PER_BLOCK * PIECES_PER_ARTIST
     block, place = divmod(index, size)
-    work = int(_generator(seed, "order", block).permutation(size)[place])
+    work = int(generator(seed, "order", block).permutation(size)[place])
     number, nth = divmod(work, PIECES_PER_ARTIST)
     artist = _artist(seed, block * ARTISTS_PER_BLOCK + number)
     name = artist.styles[0 if nth < MAIN_PIECES_PER_ARTIST else 1]
     style = STYLES[name]
 
-    rng = _generator(seed, "piece", index)
+    rng = generator(seed, "piece", index)
     tempo = float(np.clip(rng.uniform(*style.tempo) * artist.tempo, 60, 180))
     energy = float(np.clip(rng.normal(style.energy + artist.energy, 0.17), 0.03, 0.97))
     mode = "minor" if rng.random() < style.minor else "major"
@@ -377,7 +378,7 @@ def compose(piece: Piece) -> dict[str, list[Note]]:
     by the same law in all parts, so `tempo` is what all of them play.
     """
     style = STYLES[piece.style]
-    rng = _generator(piece.seed, "performance")
+    rng = generator(piece.seed, "performance")
     tonic, mode = piece.key.split()
     scale = tuple((PITCH_CLASSES.index(tonic) + tone) % 12 for tone in SCALES[mode])
     harmony = _Harmony(scale, _choose(style.progressions[mode], rng))
@@ -387,7 +388,7 @@ def compose(piece: Piece) -> dict[str, list[Note]]:
     bars = math.ceil(piece.seconds / (4 * beat))
 
     def hand(part: str) -> np.random.Generator:
-        return _generator(piece.seed, part)
+        return generator(piece.seed, part)
 
     written = [("chords", n) for n in _write_chords(piece, style, harmony, bars, hand("chords"))]
     if "bass" in piece.parts:
@@ -521,7 +522,7 @@ def render(piece: Piece, sample_rate: int = 22050) -> np.ndarray:
         raise UsageError(f"a sample rate of {sample_rate} Hz: give 4000 or more, such as 22050")
     samples = round(piece.seconds * sample_rate)
     style, sound = STYLES[piece.style], piece.production
-    rng = _generator(piece.seed, "audio")
+    rng = generator(piece.seed, "audio")
     score = compose(piece)
     brightness = 0.08 + 0.7 * piece.energy + sound.brightness
     pump = 0.6 if rng.random() < style.pump else 0.0
@@ -533,7 +534,7 @@ def render(piece: Piece, sample_rate: int = 22050) -> np.ndarray:
         level, place = _MIX[part]
         level += style.mix.get(part, 0.0) + rng.normal(0, 0.4)
         if part == "kit":
-            own = _generator(sound.sounds, name)
+            own = generator(sound.sounds, name)
             kit = drum_kit(name, sample_rate, float(np.clip(brightness, 0, 1)), own)
             track = _play_drums(score, kit, sample_rate, samples)
             level += sound.drums + 8 * (piece.energy - 0.5)

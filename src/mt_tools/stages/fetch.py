@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from mt_tools.datasets.registry import DATASETS
@@ -20,6 +21,7 @@ from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import Column, reserved
 
 if TYPE_CHECKING:
+    from mt_tools.sound.sources import Sources
     from mt_tools.sound.synthesis import Piece
 
 SYNTH_COLUMNS = [
@@ -38,6 +40,12 @@ SYNTH_COLUMNS = [
     Column("album", "string"),
     Column("title", "string"),
     Column("year", "integer"),
+]
+SOURCE_COLUMNS = [
+    Column("tags", "strings"),
+    Column("listeners", "strings"),
+    Column("library_tags", "strings"),
+    Column("lyrics", "strings"),
 ]
 
 
@@ -65,9 +73,11 @@ def make_piece(task: tuple[Piece, str, int]) -> float:
 def synth(settings: SynthSettings, jobs: int) -> Iterator[Batch]:
     """Yield the pieces of a made corpus as they are written."""
     make_folder(settings.out)
-    from mt_tools.sound.synthesis import plan  # it costs half a second, which folder need not pay
+    from mt_tools.sound.sources import draw  # they cost half a second, which folder need not pay
+    from mt_tools.sound.synthesis import plan
 
     pieces = plan(settings.tracks, settings.seed, settings.seconds)
+    said = iter(draw(settings.tracks, settings.seed) if settings.sources else ())
     tasks = [
         (
             piece,
@@ -83,13 +93,15 @@ def synth(settings: SynthSettings, jobs: int) -> Iterator[Batch]:
         piece, file, _ = outcome.item
         made.append((piece, file, outcome.value or 0.0))
         if len(made) == 32:
-            yield _piece_rows(made, settings.sample_rate)
+            yield _piece_rows(made, settings.sample_rate, list(islice(said, 32)))
             made = []
     if made:
-        yield _piece_rows(made, settings.sample_rate)
+        yield _piece_rows(made, settings.sample_rate, list(said))
 
 
-def _piece_rows(made: Sequence[tuple[Piece, str, float]], rate: int) -> Batch:
+def _piece_rows(
+    made: Sequence[tuple[Piece, str, float]], rate: int, said: Sequence[Sources]
+) -> Batch:
     values: dict[str, Any] = {
         "id": [os.path.basename(file) for _, file, _ in made],
         "path": [path_to_text(file) for _, file, _ in made],
@@ -101,7 +113,12 @@ def _piece_rows(made: Sequence[tuple[Piece, str, float]], rate: int) -> Batch:
     for column in SYNTH_COLUMNS[len(values) :]:
         cells = [getattr(piece, column.name) for piece, _, _ in made]
         values[column.name] = [list(c) if isinstance(c, tuple) else c for c in cells]
-    return Batch.build(SYNTH_COLUMNS, values)
+    if not said:
+        return Batch.build(SYNTH_COLUMNS, values)
+    for column in SOURCE_COLUMNS:
+        cells = [getattr(of_piece, column.name) for of_piece in said]
+        values[column.name] = [None if cell is None else list(cell) for cell in cells]
+    return Batch.build([*SYNTH_COLUMNS, *SOURCE_COLUMNS], values)
 
 
 LIST_COLUMNS = [

@@ -262,6 +262,10 @@ def _tasks(
             vocabulary=vocabularies.get(name, said),
             class_weight=settings.class_weight,
         )
+        made = columns.get(name)
+        if made is not None and made.role == "target" and "digest" in made.settings:
+            # By which mt-factor explain knows what the predictions are of.
+            task["target"] = {key: made.settings.get(key) for key in ("method", "digest")}
         tasks.append(task)
     return tasks
 

@@ -38,6 +38,12 @@ class SynthSettings:
     seed: int = setting(0, "Another seed, another corpus.", minimum=0)
     sample_rate: int = setting(22050, "Rate of the files, Hz.", minimum=8000, maximum=48000)
     audio_format: str = setting("flac", "Kind of the files.", choices=("flac", "wav", "mp3", "ogg"))
+    sources: bool = setting(
+        False,
+        "Add what people say of the pieces, as noisy as they are: crowd tags, listeners, a "
+        "library's terms, words of lyrics.",
+        flags=("--sources",),
+    )
 
 
 @dataclass(frozen=True)
@@ -426,41 +432,6 @@ class AugmentSettings:
     render: str = setting(
         "", "Write the copies as audio files (FLAC) into this folder.", metavar="DIR", result=False
     )
-
-
-@dataclass(frozen=True)
-class FactorSettings:
-    """`mt-factor plsa`."""
-
-    column: str = setting("", "Multilabel column that holds the words.", metavar="COLUMN")
-    factors: int = setting(50, "Number of factors.", flags=("--factors", "-k"), minimum=1)
-    per: str = setting(
-        "track", "Mix of each track, or of all tracks of its group.", choices=("track", "group")
-    )
-    iterations: int = setting(200, "Updates at most.", minimum=1)
-    seed: int = setting(0, "Seed of the start.", minimum=0)
-    fitted: str = setting(
-        "", "Write the fitted factors to this .npz file.", metavar="FILE", result=False
-    )
-    apply: str = setting(
-        "", "Fold the tracks into factors fitted before; nothing is fitted.", metavar="FILE"
-    )
-    ignore_split: bool = setting(False, "Fit on all rows, the test rows too.")
-    as_: str = setting("plsa", "Name of the new column.", flags=("--as",), metavar="NAME")
-
-
-@dataclass(frozen=True)
-class WordsSettings:
-    """`mt-factor kmeans`."""
-
-    column: str = setting("", "Features or embeddings, where there are several.", metavar="COLUMN")
-    words: int = setting(1024, "Number of words.", flags=("--words", "-k"), minimum=2)
-    seed: int = setting(0, "Seed of the frames drawn, and of the start.", minimum=0)
-    ignore_split: bool = setting(False, "Fit on all rows, the test rows too.")
-    output: str = setting(
-        "", "Write the dictionary to this .npz file.", flags=("--output", "-o"),
-        metavar="FILE", result=False,
-    )  # fmt: skip
 
 
 @dataclass(frozen=True)

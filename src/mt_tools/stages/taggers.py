@@ -248,7 +248,7 @@ def _with_task(
     batch = batch.append(chosen, decide(task, values, settings.top or None))
     if size and settings.scores:
         said |= {"vocabulary": task["vocabulary"]}
-        said |= {key: task[key] for key in _LEVELS if task.get(key) is not None}
+        said |= {key: task[key] for key in (*_LEVELS, "target") if task.get(key) is not None}
         column = Column(f"{name}_score", "vector", "prediction", said, values.shape[1:])
         batch = batch.append(column, values)
     return batch

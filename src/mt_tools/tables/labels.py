@@ -26,6 +26,7 @@ from mt_tools.errors import UsageError
 from mt_tools.tables.batch import Batch, column_of, field_of, to_numpy
 from mt_tools.tables.columns import RESERVED, Column, guess_role
 from mt_tools.tables.delimited import read_texts, typed, whole
+from mt_tools.tables.provenance import Step
 from mt_tools.tables.source import (
     Peeked,
     Reader,
@@ -76,7 +77,8 @@ def _typed(name: str, reader: Reader) -> Labels:
     schema = pa.schema(fields)
     tables = [_conform(batch, schema, 0)._table for batch in fixed]
     table = pa.concat_tables(tables) if tables else schema.empty_table()
-    return Labels(name, {field.name: (field, table.column(field.name)) for field in fields})
+    columns = {field.name: (field, table.column(field.name)) for field in fields}
+    return Labels(name, columns, fixed.provenance)
 
 
 def listed(names: Iterable[str]) -> str:
@@ -110,11 +112,17 @@ class Labels:
     """The rows of a file of labels, in memory.
 
     `columns` are (field, values) by name; without a field the values are texts as they are written,
-    whose type is found when they get their name.
+    whose type is found when they get their name. `provenance` is the history of a table.
     """
 
-    def __init__(self, name: str, columns: Mapping[str, tuple[pa.Field | None, Any]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        columns: Mapping[str, tuple[pa.Field | None, Any]],
+        steps: Sequence[Step] = (),
+    ) -> None:
         self.name = name
+        self.provenance = list(steps)
         self._columns = columns
 
     @property

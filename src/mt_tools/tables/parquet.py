@@ -138,14 +138,15 @@ class ParquetReader:
         return self._read(None, READ_ROWS)
 
     def only(self, names: list[str]) -> Iterator[Batch]:
-        """Yield the rows with these columns alone, which must be light: more rows at a time."""
-        return self._read(names, _LIGHT_ROWS)
+        """Yield the rows with these columns alone: more rows at a time where all are light."""
+        kinds = {column_of(f).kind for f in self.schema if f.name in names}
+        return self._read(names, READ_ROWS if kinds & {"vector", "tensor"} else _LIGHT_ROWS)
 
     def _read(self, names: list[str] | None, rows: int) -> Iterator[Batch]:
         try:
-            # Batches would span row groups, whose size is what bounds the memory of whole rows.
+            # Batches would span row groups, whose size is what bounds the memory of heavy rows.
             every = [[group] for group in range(self._file.num_row_groups)]
-            for groups in every if names is None else [None]:
+            for groups in [None] if rows == _LIGHT_ROWS else every:
                 for record in self._file.iter_batches(rows, groups, columns=names):
                     table = pa.Table.from_batches([record]).replace_schema_metadata(None)
                     # A name such as `a` also reads the column `a.b`, hence the selection.

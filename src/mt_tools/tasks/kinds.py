@@ -24,7 +24,8 @@ the thresholds, or of classes the score, at which what is said is right so often
     {"calibration": {...} | None, "abstain": float | None,
      "precision": {"0.9": [float | None] | float | None, ...}}
 
-A threshold of None is out of reach: the tag never applies.
+A threshold of None is out of reach: the tag never applies. Of a distribution that `mt-factor` made,
+mt-train keeps by what: `"target": {"method": str, "digest": str}`.
 
 *Values* are one label column (see `tasks.labels`). A row without a label is masked for the task
 and counts nowhere.

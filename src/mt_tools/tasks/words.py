@@ -286,7 +286,8 @@ def mixture_parameters(name: str, train: NDArray[Any], options: Options) -> dict
     if not len(usable):
         raise UsageError(
             f"task {name!r}: none of the {len(train)} labelled training rows is a distribution; "
-            "expected vectors of numbers from 0 that sum to 1, as mt-factor makes them"
+            "expected vectors of numbers from 0 that sum to 1, as mt-factor gmm, plsa, lda and agf "
+            "make them"
         )
     if (usable == usable[0]).all():
         raise UsageError(

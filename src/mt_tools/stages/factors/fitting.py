@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mt_tools.errors import RunError, UsageError
+from mt_tools.errors import NoRows, RunError, UsageError
 from mt_tools.features.fitted import Fitted
 from mt_tools.tables.atomic import atomic
 from mt_tools.tables.batch import Batch
@@ -42,13 +42,15 @@ class TrainRows:
 
     They are the train rows where the table has splits, and all rows where it has none or with
     `ignore_split`. `read` must give the column `split`; `origins` of the rows that had a say go
-    into `used`.
+    into `used`. Raises `NoRows` for a table without any.
     """
 
     def __init__(self, read: Read, ignore_split: bool) -> None:
-        self._split = not ignore_split and any(
-            part is not None for batch in read() for part in batch.get("split")
-        )
+        # To its end: a stream that is left half-way cannot be begun anew.
+        marked = [any(part is not None for part in batch.get("split")) for batch in read()]
+        if not marked:
+            raise NoRows("the input had no rows: nothing to fit on")
+        self._split = any(marked) and not ignore_split
         self._origins: list[str] = []
         self._parts: list[str | None] = []
 
@@ -69,15 +71,21 @@ class TrainRows:
 
 
 def owners(batch: Batch, per: str) -> list[str]:
-    """Return whose words each row's are: its own id, or that of its group, which it may be alone.
+    """Return whose words each row's are: its own id, or that of its group.
 
-    `per`: `track` or `group`. Raises `UsageError` where there are no groups.
+    `per`: `track` or `group`. A track without a group is one alone, whose rows are those of its
+    origin; "Various Artists" are no group. Raises `UsageError` where there are no groups.
     """
     if per == "track":
         return [str(id_) for id_ in batch.ids]
+    from mt_tools.sound.info import VARIOUS
+
     batch.require("group")
-    pairs = zip(batch["group"], batch.ids, strict=True)
-    return [f"id {own}" if group is None else f"group {group}" for group, own in pairs]
+    pairs = zip(batch["group"], batch.origins, strict=True)
+    return [
+        f"id {own}" if group is None or group.casefold() in VARIOUS else f"group {group}"
+        for group, own in pairs
+    ]
 
 
 def write_fitted(path: str, fitted: Fitted) -> None:

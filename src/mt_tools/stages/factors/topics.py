@@ -1,148 +1,228 @@
-"""Factors of bags of words: a mixture of topics a track."""
+"""Factors of bags of words, by pLSA or LDA: a mixture of topics a track.
+
+A document is a row, or with `per` group all rows of a group that are in the same part of the split.
+Rows come batch by batch; what is held is the counts, sparsely, and of groups their mixtures.
+"""
 
 from __future__ import annotations
 
-import json
-import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_matrix
+from numpy.typing import NDArray
 
-from mt_tools.errors import BrokenTable, UsageError
+from mt_tools.errors import NoRows
+from mt_tools.features.counts import filled, idf, tfidf
+from mt_tools.features.fitted import Fitted
+from mt_tools.features.lda import Lda, fit_lda
 from mt_tools.features.topics import Plsa, fit_plsa
-from mt_tools.stages.settings import FactorSettings
-from mt_tools.tables.atomic import atomic
-from mt_tools.tables.batch import Batch, concatenate
+from mt_tools.settings import result_settings
+from mt_tools.stages.factors.bags import Bags, Owner, Words, is_words, kept, made_with, words_column
+from mt_tools.stages.factors.fitting import Columns, Made, Read, TrainRows, owners, target
+from mt_tools.stages.factors.settings import LdaSettings, PlsaSettings
+from mt_tools.stages.frontend import fresh
+from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import Column
-from mt_tools.tables.fitted import KEY, FittedOn
+
+Settings = PlsaSettings | LdaSettings
+Arrays = dict[str, NDArray[Any]]
+_NO_FIT = ("column", "per", "apply", "ignore_split", "as_")  # said elsewhere, or of no say
 
 
 @dataclass(frozen=True)
-class Factors:
-    """Factors of words, the words in the order of their terms, and what they were fitted on.
+class Topics:
+    """A method: `fit(counts, settings)` makes its arrays, `model(arrays)` transforms counts."""
 
-    `fitted_on` is None for factors of a file that does not say it.
-    """
+    name: str
+    fit: Callable[[Any, Any], Arrays]
+    model: Callable[[Mapping[str, Any]], Plsa | Lda]
 
-    plsa: Plsa
-    vocabulary: list[str]
-    fitted_on: FittedOn | None
+    @property
+    def METHODS(self) -> tuple[str, ...]:
+        """What --apply takes."""
+        return (self.name,)
 
-    def recorded(self) -> dict[str, Any]:
-        """Return what the provenance says of the rows that they were fitted on."""
-        return {KEY: self.fitted_on.to_json()} if self.fitted_on else {}
+    def needed(self, columns: Columns, settings: Settings) -> list[str]:
+        """Return the columns that are read for fitting, and for groups."""
+        labels = [c for c in columns.values() if c.kind == "vector" and c.role == "label"]
+        known = [c.name for c in (*filter(is_words, columns.values()), *labels)]
+        return [*known, *filter(None, [settings.column]), "split", "group", "origin"]
+
+    def run(
+        self,
+        read: Read,
+        rows: Iterable[Batch],
+        columns: Columns,
+        settings: Settings,
+        fitted: Fitted | None,
+    ) -> Made:
+        """Fit topics, or take those that were `fitted`, and give each row its mixture of them.
+
+        Rows without a known word have none: null. Raises `UsageError` for a column that has no
+        words, for fewer words or documents than topics, and for groups where there are none,
+        `SettingsMismatch` for counts of other words than those that were fitted on.
+        """
+        column = words_column(columns, settings.column, fitted)
+        notes: list[str] = []
+        train = None
+        if fitted is None or settings.per == "group":
+            train = TrainRows(read, settings.ignore_split)
+        if fitted is None:
+            assert train is not None
+            fitted = self._fitted(read, column, settings, train, notes)
+        words = Words(column, fitted, settings.apply)
+        mixtures = self._mixtures(fitted)
+        made = (_shared if settings.per == "group" else _alone)(read, words, train, mixtures)
+        size = len(fitted.arrays["terms"])
+        new = target(settings.as_, size, fitted, factors=size, column=column.name, per=settings.per)
+        return Made(fitted, _rows(fresh(rows, settings.as_), new, made, words, notes), notes)
+
+    def _fitted(
+        self, read: Read, column: Column, settings: Settings, train: TrainRows, notes: list[str]
+    ) -> Fitted:
+        """Fit topics to the train rows."""
+        words, bags, rows = Words(column), Bags(), 0
+        for batch in read():
+            rows += len(batch)
+            counts = words.counts(batch, train.of(batch))
+            train.used(batch, filled(counts))
+            bags.add([(owner, "train") for owner in owners(batch, settings.per)], counts)
+        if not rows:
+            raise NoRows("the input had no rows: nothing to do")
+        counts, vocabulary = kept(bags.counts(len(words.places)), words, settings, notes)
+        arrays = self.fit(counts, settings)
+        of = {"column": column.name, "per": settings.per} | made_with(column)
+        said = {k: v for k, v in result_settings(settings).items() if k not in _NO_FIT}
+        fitted = Fitted(self.name, arrays, vocabulary, said, of, train.fitted_on())
+        notes.append(
+            f"{len(arrays['terms'])} topics of {counts.shape[1]} words, fitted to "
+            f"{counts.shape[0]} {settings.per}s"
+        )
+        model = self.model(arrays)
+        if isinstance(model, Lda):
+            notes.append(_perplexity(model, counts, read, fitted, column, settings))
+        return fitted
+
+    def _mixtures(self, fitted: Fitted) -> Callable[[Any], NDArray[np.float32]]:
+        """Return what makes mixtures [n, k] of counts, by the arrays of a fitted file alone."""
+        model, weights = self.model(fitted.arrays), fitted.arrays.get("idf")
+
+        def mixtures(counts: Any) -> NDArray[np.float32]:
+            weighted = counts if weights is None else tfidf(counts, weights)
+            return model.transform(weighted).astype(np.float32)
+
+        return mixtures
 
 
-def plsa(batches: Iterable[Batch], settings: FactorSettings) -> tuple[Batch, Factors]:
-    """Return the rows with their mix of factors, and the factors.
+def _fit_plsa(counts: Any, settings: PlsaSettings) -> Arrays:
+    arrays: Arrays = {}
+    if settings.tfidf:
+        arrays["idf"] = idf(counts)
+        counts = tfidf(counts, arrays["idf"])
+    terms = fit_plsa(counts, settings.factors, settings.seed, settings.iterations).terms
+    return {"terms": terms.astype(np.float32)} | arrays
 
-    The column is multilabel; a word that stands twice counts twice. Factors are fitted on the
-    train rows where the table has splits, on all rows where it has none or with `ignore_split`, or
-    read from `apply`. With `per` group, the words of a group are counted together and its tracks
-    share one mix. A track without a known word has no target: null.
-    """
-    table = concatenate(list(batches))
-    column = _words_column(table, settings.column)
-    bags = table[column]
-    owners = _owners(table, settings.per)
-    train, parts = np.ones(len(table), dtype=bool), table.get("split")
-    if not settings.ignore_split and any(part is not None for part in parts):
-        train = np.array([part == "train" for part in parts])
-    if settings.apply:
-        factors = read_fitted(settings.apply)
-    else:
-        words = {w for bag, use in zip(bags, train, strict=True) if use and bag for w in bag}
-        vocabulary = sorted(words)
-        if len(vocabulary) < settings.factors:
-            raise UsageError(
-                f"--factors {settings.factors}: the train rows have {len(vocabulary)} different "
-                f"words in {column}; ask for fewer factors"
-            )
-        counts, _ = _counted(bags, owners, vocabulary, train)
-        fitted = fit_plsa(counts, settings.factors, settings.seed, settings.iterations)
-        # A row without a word had no say in the factors.
-        used = [row for row in np.flatnonzero(train) if bags[row]]
-        factors = Factors(fitted, vocabulary, FittedOn.of(table.origins[used], parts[used]))
-    counts, places = _counted(bags, owners, factors.vocabulary, np.ones(len(table), dtype=bool))
-    mixes = factors.plsa.transform(counts)[places].astype(np.float32)
-    size = factors.plsa.terms.shape[0]
-    target = Column(
-        settings.as_,
-        "vector",
-        "target",
-        {"method": "plsa", "factors": size, "column": column, "per": settings.per},
-        (size,),
+
+def _fit_lda(counts: Any, settings: LdaSettings) -> Arrays:
+    lda = fit_lda(
+        counts,
+        settings.factors,
+        seed=settings.seed,
+        passes=settings.passes,
+        batch=settings.batch,
+        document_prior=settings.document_prior,
+        term_prior=settings.word_prior,
     )
-    return table.append(target, mixes), factors
+    return {
+        "terms": lda.terms.astype(np.float32),
+        "mass": np.asarray(lda.mass),
+        "prior": np.array(lda.prior),
+    }
 
 
-def _words_column(table: Batch, chosen: str) -> str:
-    lists = [c.name for c in table.columns.values() if c.kind == "strings"]
-    if chosen:
-        table.require(chosen)
-        if chosen not in lists:
-            raise UsageError(
-                f"--column {chosen}: expected lists of words (multilabel); the input has "
-                f"{', '.join(lists) or 'none'}"
-            )
-        return chosen
-    if len(lists) != 1:
-        raise UsageError(
-            f"the input has {len(lists)} multilabel columns ({', '.join(lists) or 'none'}): choose "
-            "the words with --column"
+PLSA = Topics("plsa", _fit_plsa, lambda arrays: Plsa(arrays["terms"]))
+LDA = Topics(
+    "lda", _fit_lda, lambda arrays: Lda(arrays["terms"], arrays["mass"], float(arrays["prior"]))
+)
+
+
+# --- from counts to mixtures ---------------------------------------------------------------------
+
+Mixtures = Callable[[Any], NDArray[np.float32]]
+
+
+def _alone(
+    read: Read, words: Words, train: TrainRows | None, mixtures: Mixtures
+) -> Callable[[Batch], NDArray[np.float32]]:
+    """Return what gives each row of a batch the mixture of its own words."""
+    return lambda batch: mixtures(words.counts(batch))
+
+
+def _shared(
+    read: Read, words: Words, train: TrainRows | None, mixtures: Mixtures
+) -> Callable[[Batch], NDArray[np.float32]]:
+    """Return what gives each row of a batch the mixture of its group: of the train rows' words.
+
+    A group that has none there has that of the part of the split that the row is in, so that no
+    train row's target knows of words in the test rows.
+    """
+    assert train is not None
+    bags, none = Bags(), -1
+    for batch in read():
+        bags.add(_in_parts(batch, train), words.counts(batch))
+    made = mixtures(bags.counts(len(words.places)))
+    made = np.vstack([made, np.full((1, made.shape[1]), np.nan, np.float32)])
+
+    def place(owner: Owner) -> int:
+        trained = bags.numbers.get((owner[0], "train"))
+        return bags.numbers.get(owner, none) if trained is None else trained
+
+    return lambda batch: made[[place(owner) for owner in _in_parts(batch, train)]]
+
+
+def _in_parts(batch: Batch, train: TrainRows) -> list[Owner]:
+    """Return whose words each row's are, and in which part of the split."""
+    parts = np.where(train.of(batch), "train", batch.get("split"))
+    return list(zip(owners(batch, "group"), parts.tolist(), strict=True))
+
+
+def _rows(
+    batches: Iterable[Batch],
+    new: Column,
+    made: Callable[[Batch], NDArray[np.float32]],
+    words: Words,
+    notes: list[str],
+) -> Iterator[Batch]:
+    """Yield the rows with their mixtures; what had none is a note at the end."""
+    count = missing = 0
+    for batch in batches:
+        mixtures = made(batch)
+        count, missing = count + len(mixtures), missing + int(np.isnan(mixtures[:, 0]).sum())
+        yield batch.append(new, mixtures)
+    if words.known < words.seen:
+        notes.append(
+            f"{words.seen - words.known} of {words.seen} words in {words.column.name} are unknown "
+            "to the topics and left out"
         )
-    return lists[0]
+    if missing:
+        notes.append(f"{missing} of {count} rows have no known word, and so no {new.name}")
 
 
-def _owners(table: Batch, per: str) -> np.ndarray:
-    """Return whose words each row's are: its own, or its group's."""
-    if per == "track":
-        return table.ids
-    table.require("group")
-    pairs = zip(table["group"], table.ids, strict=True)
-    return np.array([f"id {own}" if group is None else f"group {group}" for group, own in pairs])
-
-
-def _counted(
-    bags: np.ndarray, owners: np.ndarray, vocabulary: list[str], used: np.ndarray
-) -> tuple[csr_matrix, np.ndarray]:
-    """Return counts [owners, words] of the rows used, and each row's owner number."""
-    names, places = np.unique(owners.astype(str), return_inverse=True)
-    place = {word: index for index, word in enumerate(vocabulary)}
-    rows, columns = [], []
-    for owner, bag, use in zip(places, bags, used, strict=True):
-        known = [place[w] for w in bag or [] if w in place] if use else []
-        rows += [owner] * len(known)
-        columns += known
-    shape = (len(names), len(vocabulary))
-    return csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape), places
-
-
-def write_fitted(path: str, factors: Factors, settings: dict[str, Any]) -> None:
-    """Write factors as NPZ: `terms` [factors, words], `vocabulary`, and how they were fitted."""
-    with atomic(path) as file:
-        np.savez(
-            file,
-            allow_pickle=False,
-            terms=factors.plsa.terms,
-            vocabulary=np.array(factors.vocabulary, dtype=np.str_),
-            __meta__=np.array(json.dumps(settings | factors.recorded(), sort_keys=True)),
-        )
-
-
-def read_fitted(path: str) -> Factors:
-    """Read factors that `write_fitted` wrote."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            words = [str(word) for word in file["vocabulary"]]
-            meta = json.loads(str(file["__meta__"]))
-            return Factors(Plsa(file["terms"]), words, FittedOn.from_json(meta.get(KEY)))
-    except FileNotFoundError as error:
-        raise UsageError(f"--apply {path}: no such file") from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise BrokenTable(
-            f"--apply {path}: not fitted factors ({error}); fit them again"
-        ) from error
+def _perplexity(
+    lda: Lda, counts: Any, read: Read, fitted: Fitted, column: Column, settings: Settings
+) -> str:
+    """Return a line with the perplexity of the valid rows, or of those that were fitted on."""
+    bags, words = Bags(), Words(column, fitted)
+    if not settings.ignore_split:
+        for batch in read():
+            rows = np.array([part == "valid" for part in batch.get("split")], dtype=bool)
+            names = owners(batch, settings.per)
+            bags.add([(name, "valid") for name in names], words.counts(batch, rows))
+    what = f"the {counts.shape[0]} {settings.per}s that were fitted on"
+    if bags.numbers:
+        counts = bags.counts(len(words.places))
+        what = f"{counts.shape[0]} valid {settings.per}s"
+    chance = f"{len(fitted.vocabulary)} where all words are as likely"
+    return f"perplexity {lda.perplexity(counts):.1f} on {what} ({chance})"
