@@ -14,9 +14,14 @@ import mt_tools
 
 SUBCOMMANDS = {
     "fetch": ("folder", "synth", "dataset", "weights", "join", "split", "describe", "list"),
-    "factor": ("plsa", "kmeans"),
-    "eval": ("score", "probe", "compare", "check", "noise", "thresholds", "plot", "report"),
-}
+    "factor": (
+        "plsa", "lda", "kmeans", "explain", "bof", "agf", "gmm", "quantile", "pca", "same-track",
+    ),
+    "eval": (
+        "score", "probe", "recommend", "compare", "design", "check", "noise", "thresholds", "plot",
+        "report",
+    ),
+}  # fmt: skip
 LINES = [f"mt-{name} {sub}".strip() for name in COMMANDS for sub in SUBCOMMANDS.get(name, ("",))]
 
 

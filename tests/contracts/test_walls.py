@@ -24,7 +24,7 @@ FLOORS = [
 # What several stages begin with is shared inside the room, and what train is made of.
 SHARED_STAGES = {
     "factors", "frontend", "inputs", "job", "judging", "labels", "networks", "parts", "pictures", "recipes",
-    "results", "runs", "scan", "score", "settings", "taggers", "waves",
+    "results", "runs", "scan", "score", "settings", "splitwise", "taggers", "waves",
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

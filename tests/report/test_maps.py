@@ -147,6 +147,37 @@ def test_terms_at_the_edge_stay_in_the_map() -> None:
             assert box.x1 <= frame.x1
 
 
+def test_facets_of_a_region_share_a_box(tmp_path: Path) -> None:
+    """What tags and lyrics say of one place would be drawn apart, or nobody know which is which.
+
+    A line a source, its name in front: colours would be lost in print.
+    """
+    here = [
+        Region(x, y, 20, terms, (2.0,) * len(terms), source)
+        for x, y in ((0.0, 0.0), (0.02, 0.0), (1.0, 0.5))
+        for source, terms in (
+            ("tags", ("indie", "british")),
+            ("lyrics", ()),
+            ("library", ("rock / electric guitar", "rock / slow", "folk / acoustic")),
+        )
+    ]
+    figure = map_figure(POINTS, regions=here)
+    figure.draw_without_rendering()
+    texts = figure.axes[0].texts
+    lines = "tags: indie, british", "library: rock / electric guitar, rock / slow"
+    assert [text.get_text() for text in texts] == ["\n".join(lines)] * 3  # no third term half cut
+    boxes = [text.get_window_extent() for text in texts]
+    frame = figure.axes[0].get_window_extent()
+    for place, box in enumerate(boxes):
+        assert frame.x0 <= box.x0
+        assert box.x1 <= frame.x1
+        for other in boxes[:place]:
+            apart_ = box.y0 >= other.y1 or other.y0 >= box.y1
+            assert apart_ or box.x0 >= other.x1 or other.x0 >= box.x1
+    alone = map_figure(POINTS, regions=[Region(0, 0, 20, ("indie", "british"), (2.0, 2.0))])
+    assert alone.axes[0].texts[0].get_text() == "indie\nbritish"
+
+
 def test_boxes_move_no_further_than_they_must() -> None:
     """Terms would be written where they do not belong."""
     centres = np.array([[0.0, 0.0], [0.5, 0.0], [10.0, 0.0]])

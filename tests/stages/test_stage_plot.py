@@ -297,7 +297,7 @@ def test_maps_and_their_columns(make_batch: Any) -> None:
         style=["ab"[i % 2] for i in range(30)],
         tags=[["slow"] if i < 15 else ["fast", "loud"] for i in range(30)],
     )
-    found = words(given(batch), by="style", map="pca", terms="tags")
+    found = words(given(batch), by="style", map="pca", terms=("tags",))
     assert "style" in found
     assert "slow" in found
     with pytest.raises(UsageError, match="--by genre: no such column"):

@@ -12,10 +12,13 @@ from mt_tools.errors import CheckFailed, UsageError
 from mt_tools.evaluate.settings import (
     CheckSettings,
     CompareSettings,
+    DesignSettings,
     NoiseSettings,
     NoiseTaskSettings,
     ProbeSettings,
     ProbeTaskSettings,
+    RecommendSettings,
+    RecommendTaskSettings,
     ScoreSettings,
     ThresholdSettings,
 )
@@ -149,18 +152,104 @@ def probe(
         out.write(table)
         for note in notes:
             this.say(note)
-        unmet = requirements_unmet(table, settings.require)
-        try:
-            code = this.finish(unmet)
-        except CheckFailed:  # the results are written all the same
-            checkpoint.remove()
-            raise
+        return _finished(this, requirements_unmet(table, settings.require), checkpoint)
+
+
+@declare(
+    app,
+    "recommend",
+    inputs=Inputs("Tables of embeddings, or - for stdin."),
+    examples=[
+        (
+            "mt-eval recommend emb.parquet --likes listeners --repeats 50 --baselines",
+            "a column of who likes each track; fifty times a tenth of the tracks is new",
+        ),
+        (
+            "mt-eval recommend emb.parquet --likes plays.csv --users user_id --items song "
+            "--count plays --alpha 40 --candidates held-out",
+            "a row a listener and song; what was played often counts more",
+        ),
+        (
+            "mt-eval recommend emb.parquet --likes listeners --repeats 50 --each -o r.json && "
+            "mt-eval compare r.json --against base.json",
+            "fails a CI job, exit 4, when the embedding recommends worse",
+        ),
+    ],
+)
+def recommend(
+    inputs: list[str],
+    settings: RecommendTaskSettings,
+    recommending: RecommendSettings,
+    given: InputSettings,
+    target: OutputSettings,
+    run: RunSettings,
+    work: WorkSettings,
+) -> int:
+    """Recommend tracks that nobody has heard by their embedding, and say how well that does.
+
+    Content-aware matrix factorisation, as in the REP study: listeners' tastes are learnt from
+    the likes of the train tracks, and held-out tracks are placed by a linear map of their
+    embedding. Splits of the tracks and intervals are those of mt-eval probe. AP@20 is divided by
+    min(20, likes held out); listeners who like no track on one side of a split are left out.
+    """
+    from mt_tools.commands.inputs import open_inputs
+    from mt_tools.commands.run import Run, regular_inputs
+    from mt_tools.engine.pool import cores
+    from mt_tools.report.terminal import MetricsView
+    from mt_tools.stages.judging import requirements_unmet
+    from mt_tools.stages.recommend import of_embeddings, recommended
+    from mt_tools.tables.labels import read_labels
+
+    if not settings.likes:
+        raise UsageError("--likes (missing): say who likes what, a column of listeners or a file")
+    _understood(settings.require)
+    with Run("mt-eval recommend", run) as this:
+        source = open_inputs(inputs, given, audio=False)
+        in_table = settings.likes in source.columns
+        if not in_table and not os.path.exists(settings.likes):
+            raise UsageError(
+                f"--likes {settings.likes}: neither a file nor a column of the input, which has "
+                f"{', '.join(source.columns)}"
+            )
+        read = [*inputs, *([] if in_table else [settings.likes])]
+        _writable(target.output, apart=read)
+        steps = lambda: this.step(  # noqa: E731
+            result_settings(settings) | result_settings(recommending), regular_inputs(read)
+        )
+        out = this.output(target, steps, terminal=MetricsView, ends_chain=True)
+        checkpoint = _checkpoint(target.output, settings.resume)
+        if settings.resume and not len(checkpoint):
+            this.say(f"there is no checkpoint of {target.output}: it begins at the beginning")
+        table, notes = recommended(
+            this.read(source, given),
+            source.columns,
+            None if in_table else read_labels(settings.likes),
+            settings,
+            recommending,
+            cores() if work.jobs < 0 else max(1, work.jobs),
+            bar=this.bar,
+            checkpoint=checkpoint,
+        )
+        out.write(table)
+        for note in notes:
+            this.say(note)
+        unmet = requirements_unmet(of_embeddings(table), settings.require)
+        return _finished(this, unmet, checkpoint)
+
+
+def _finished(this: Run, unmet: Sequence[str], checkpoint: Checkpoint) -> int:
+    """End a run whose checkpoint is needed no more."""
+    try:
+        code = this.finish(unmet)
+    except CheckFailed:  # the results are written all the same
         checkpoint.remove()
-        return code
+        raise
+    checkpoint.remove()
+    return code
 
 
 def _checkpoint(output: str, resume: bool) -> Checkpoint:
-    """Return the file that keeps what a probe has found so far, where the output is a file."""
+    """Return the file that keeps what has been found so far, where the output is a file."""
     from mt_tools.evaluate.checkpoint import Checkpoint
     from mt_tools.tables.atomic import is_direct
 
@@ -195,7 +284,7 @@ def _checkpoint(output: str, resume: bool) -> Checkpoint:
         ),
         (
             "mt-eval compare probes/*.json --design runs.csv",
-            "what more sources, the strategy and each source do: REP's multilevel model",
+            "what more sources, the strategy and each source do, over all runs of mt-eval design",
         ),
     ],
 )
@@ -216,15 +305,15 @@ def compare(
     from mt_tools.commands.run import Run, regular_inputs
     from mt_tools.report import ranks
     from mt_tools.report.comparisons import ComparisonsView
+    from mt_tools.report.effects import EffectsView
     from mt_tools.report.style import check_ending
-    from mt_tools.report.terminal import TableView
     from mt_tools.stages.compare import compared
     from mt_tools.stages.effects import modelled
     from mt_tools.stages.judging import Given
     from mt_tools.stages.runs import named
 
     if settings.design and (settings.against or settings.plot):
-        raise UsageError("--design fits one model to all runs: leave out --against and --plot")
+        raise UsageError("--design is of all runs together: leave out --against and --plot")
     if settings.plot:
         check_ending(settings.plot)
         _writable(settings.plot)
@@ -242,10 +331,7 @@ def compare(
             design = open_inputs([settings.design], given, audio=False)
             made = Given("design", settings.design, design.columns, design)
             effects, notes = modelled(tables, made, settings)
-            shown = ("kind", "task", "name", "term", "value", "low", "high", "p")
-            out = this.output(
-                target, steps, terminal=lambda: TableView(shown, 1000), ends_chain=True
-            )
+            out = this.output(target, steps, terminal=EffectsView, ends_chain=True)
             out.write(effects)
             for note in notes:
                 this.say(note)
@@ -261,6 +347,62 @@ def compare(
         for note in found.notes:
             this.say(note)
         return this.finish(found.regressions)
+
+
+@declare(
+    app,
+    "design",
+    examples=[
+        (
+            "mt-eval design --source genre --source mfcc --source subgenre --strategy STN "
+            "--strategy MTN:2.. --full -o runs.csv",
+            "every set of sources, alone and together, as in the AGF study",
+        ),
+        (
+            "mt-eval design --source self --source bpm --source year --source tag --source taste "
+            "--source cdr_tag --source lyrics --source artist --strategy block:1:2.. "
+            "--strategy block:3:2.. --strategy block:5:2.. --strategy all:2.. --runs 78 "
+            "--add-full --also SS-R:1..1 --also MSS-CR:2.. -o runs.csv",
+            "the 169 representations of the REP study, 82 + 8 of them to train",
+        ),
+        (
+            "mt-eval design --own mine.csv --confounding mixed.csv -o runs.csv",
+            "a list of your own: checked, named, and what it cannot tell apart",
+        ),
+    ],
+)
+def design(settings: DesignSettings, target: OutputSettings, run: RunSettings) -> int:
+    """List the runs of an experiment: which learning sources each has, by which strategy.
+
+    All of them, a fraction that tells main effects apart (D-optimal, every source in half of the
+    runs and every strategy equally often), or your own. Runs are called by strategy and sources,
+    which names files and targets of make; mt-eval compare --design reads the table. How well
+    effects are told apart is said on stderr.
+    """
+    from mt_tools.commands.inputs import open_inputs
+    from mt_tools.commands.run import Run, regular_inputs
+    from mt_tools.report.terminal import TableView
+    from mt_tools.stages.design import check_design, designed
+    from mt_tools.stages.judging import Given
+
+    check_design(settings)
+    _writable(target.output, settings.confounding, apart=[settings.own] if settings.own else [])
+    with Run("mt-eval design", run) as this:
+        own = None
+        if settings.own:
+            source = open_inputs([settings.own], InputSettings(), audio=False)
+            own = Given("own", settings.own, source.columns, source)
+        steps = lambda: this.step(result_settings(settings), regular_inputs([settings.own]))  # noqa: E731
+        out = this.output(target, steps, terminal=lambda: TableView((), 1000), ends_chain=True)
+        pairs = this.beside(settings.confounding, steps) if settings.confounding else None
+        made = designed(settings, own)
+        this.rows = len(made.runs)
+        out.write(made.runs)
+        if pairs is not None:
+            pairs.write(made.confounding)
+        for note in made.notes:
+            this.say(note)
+        return this.finish()
 
 
 @declare(

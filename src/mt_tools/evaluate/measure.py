@@ -22,6 +22,7 @@ HEADLINES = {
     "ordinal": "accuracy",
     "distribution": "kl",
     "same-track": "accuracy",
+    "recommendation": "ap@20",
 }
 """The metric of each kind that stands for it in a line."""
 

@@ -30,7 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,22 @@ HEADLINES = {
 """The metric of each kind that a search goes by."""
 
 
+class Splitwise(Protocol):
+    """What is fitted and tested split by split: in any order, thread or process."""
+
+    @property
+    def in_threads(self) -> bool:
+        """Whether several splits are best tested in threads of this process."""
+
+    def __len__(self) -> int: ...
+
+    def test(self, split: int) -> Outcome:
+        """Fit on the train part of one split and measure on its test part."""
+
+    def key(self) -> str:
+        """Return a digest of all that the outcomes depend on, beside the machine."""
+
+
 @dataclass(frozen=True)
 class Probing:
     """One label of one embedding, ready to be probed split by split."""
@@ -86,6 +102,11 @@ class Probing:
 
     def __len__(self) -> int:
         return len(self.plan.pairs)
+
+    @property
+    def in_threads(self) -> bool:
+        """Whether several splits are best tested in threads of this process."""
+        return PROBES[self.settings.probe].in_threads
 
     def test(self, split: int) -> Outcome:
         """Fit on the train rows of one split and measure on its test rows."""
@@ -361,9 +382,9 @@ def _own(origins: splits.Column) -> Array:
 
 
 def run(
-    units: Sequence[tuple[Probing, int]],
+    units: Sequence[tuple[Splitwise, int]],
     jobs: int,
-    done: Callable[[Probing, int, Outcome], object] = lambda probing, split, outcome: None,
+    done: Callable[[Splitwise, int, Outcome], object] = lambda probing, split, outcome: None,
 ) -> list[Outcome]:
     """Test splits by `jobs` of them at a time; return their outcomes in the order of the units.
 
@@ -377,7 +398,7 @@ def run(
     return outcomes
 
 
-def _tested(units: list[tuple[Probing, int]], jobs: int) -> Generator[Outcome]:
+def _tested(units: list[tuple[Splitwise, int]], jobs: int) -> Generator[Outcome]:
     """Yield the outcomes of splits: in threads where the model lets them run, else in processes.
 
     Processes take seconds to start, so that the first splits are tested in this one, and all of
@@ -385,7 +406,7 @@ def _tested(units: list[tuple[Probing, int]], jobs: int) -> Generator[Outcome]:
     """
     from threadpoolctl import threadpool_limits
 
-    if jobs > 1 and units and not PROBES[units[0][0].settings.probe].in_threads:
+    if jobs > 1 and units and not units[0][0].in_threads:
         begin, first = time.monotonic(), 0
         while first < len(units) and time.monotonic() - begin < PATIENCE_SECONDS:
             yield _test(units[first])
@@ -410,13 +431,13 @@ def _tested(units: list[tuple[Probing, int]], jobs: int) -> Generator[Outcome]:
         threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _test(unit: tuple[Probing, int]) -> Outcome:
+def _test(unit: tuple[Splitwise, int]) -> Outcome:
     """Test one split."""
     probing, split = unit
     return probing.test(split)
 
 
-def _test_there(unit: tuple[Probing, int]) -> Outcome:
+def _test_there(unit: tuple[Splitwise, int]) -> Outcome:
     """Test one split in a worker."""
     with _one_thread():
         return _test(unit)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from mt_tools import splits
 from mt_tools.errors import UsageError
 from mt_tools.evaluate.score import present
-from mt_tools.evaluate.settings import ProbeSettings
+from mt_tools.evaluate.settings import ProbeSettings, RecommendSettings
 
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
@@ -78,7 +78,7 @@ class Plan:
     valid: Rows | None = None
 
 
-def drawn(known: Labelled, settings: ProbeSettings) -> Plan:
+def drawn(known: Labelled, settings: ProbeSettings | RecommendSettings) -> Plan:
     """Draw the splits that the settings ask for; ten folds where they ask for none."""
     if settings.repeats and settings.folds:
         raise UsageError(

@@ -125,6 +125,102 @@ class ProbeTaskSettings:
 
 
 @dataclass(frozen=True)
+class RecommendSettings:
+    """How tracks that nobody has heard are recommended, and on which splits that is tested.
+
+    The defaults are the constants of the REP study (section 4.3.2).
+    """
+
+    factors: int = setting(10, "Factors of a listener and a track.", minimum=1)
+    iterations: int = setting(40, "Iterations of alternating least squares.", minimum=1)
+    lambda_u: float = setting(1.0, "Penalty of the listeners' factors.", minimum=1e-9)
+    lambda_v: float = setting(
+        100.0, "Penalty of the tracks' factors where they differ from what the embedding says.",
+        minimum=1e-9,
+    )  # fmt: skip
+    lambda_w: float = setting(
+        1.0, "Penalty of the map from the embedding to factors.", minimum=1e-9
+    )
+    alpha: float = setting(
+        0.0,
+        "Trust a like the more the more often it was counted, 1 + ALPHA x count times as much as "
+        "its absence (Hu, Koren and Volinsky); 0 trusts both alike.",
+        minimum=0.0,
+    )
+    candidates: str = setting(
+        "all",
+        "What is ranked for a listener: all tracks but those liked in training, as in REP, or the "
+        "held-out tracks alone, which gives larger numbers.",
+        choices=("all", "held-out"),
+    )
+    at: int = setting(20, "Length of the list that ap@20 and ndcg@20 look at.", minimum=1)
+    min_likes: int = setting(
+        1, "Leave out listeners who like fewer of the tracks.", minimum=1, metavar="N"
+    )
+    repeats: int = setting(0, "Test on this many random splits of tracks; 0 is none.", minimum=0)
+    folds: int = setting(
+        0,
+        "Test by this many drawn folds. Without this and --repeats: the table's column fold, else "
+        "its split, else 10 folds.",
+        minimum=0,
+    )
+    test: float = setting(
+        0.1, "The share of tracks held out in each of the --repeats.", minimum=0.0, maximum=1.0
+    )
+    grouped: str = setting(
+        "auto",
+        "Keep groups (artists) on one side of each split; auto does where groups are known.",
+        choices=("auto", "yes", "no"),
+    )
+    seed: int = setting(0, "Seed of the splits and of the factors to begin with.")
+
+
+@dataclass(frozen=True)
+class RecommendTaskSettings:
+    """`mt-eval recommend`, beside how is recommended."""
+
+    likes: str = setting(
+        "",
+        "Who likes what: a column that lists the listeners of each track, or a file of a row a "
+        "listener and track (CSV, TSV, JSON lines, or a table).",
+        metavar="COLUMN|FILE",
+    )
+    users: str = setting("user", "Column of listeners in the file of --likes.", metavar="COLUMN")
+    items: str = setting(
+        "track", "Column of the tracks in the file of --likes, as id or origin names them.",
+        metavar="COLUMN",
+    )  # fmt: skip
+    count: str = setting(
+        "", "Column of how often, in the file of --likes; rows count once each without it.",
+        metavar="COLUMN",
+    )  # fmt: skip
+    column: tuple[str, ...] = setting(
+        (), "Embedding column; all of them where none is said.", metavar="NAME"
+    )
+    baselines: bool = setting(
+        False, "Add what needs no embedding: the most liked tracks, and a random order."
+    )
+    each: bool = setting(
+        False, "Write also a row for every split, with its number as repeat, for mt-eval compare."
+    )
+    ignore_split: bool = setting(
+        False, "Use all tracks, those that the column split marks as test or leaves out too."
+    )
+    allow_leak: bool = setting(
+        False, "Go on although the table's own fold or split leaks; every row then says so."
+    )
+    resume: bool = setting(
+        False,
+        "Go on from the checkpoint (FILE.checkpoint) of a run that was stopped, if there is one.",
+        result=False,
+    )
+    require: tuple[str, ...] = setting(
+        (), "Exit 4 unless this holds, such as 'ap@20>=0.05'; baselines need not.",
+        metavar="CONDITION", result=False,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class NoiseSettings:
     """How the labels that the rest of the data does not predict are found."""
 
@@ -196,11 +292,54 @@ class CompareSettings:
     )  # fmt: skip
     design: str = setting(
         "",
-        "Fit one multilevel model to all runs instead: a table with the columns run, sources (a "
-        "list: a|b) and, if it varies, strategy.",
+        "Say instead what sources and strategies do, by averages, spread and a multilevel model: "
+        "a table of mt-eval design with the columns run, sources (a list: a|b) and, if it varies, "
+        "strategy.",
         metavar="FILE",
     )
     seed: int = setting(0, "Seed of the bootstrap and the signed-rank test.", minimum=0)
+
+
+@dataclass(frozen=True)
+class DesignSettings:
+    """`mt-eval design`."""
+
+    source: tuple[str, ...] = setting(
+        (), "A learning source, that a run learns from or not; again for each.", metavar="NAME"
+    )
+    strategy: tuple[str, ...] = setting(
+        (),
+        "How a run learns from its sources, and how many it takes: block:1 takes any number, "
+        "MTN:2.. two or more, SS-R:1..1 one; again for each.",
+        metavar="NAME[:FEWEST..MOST]",
+    )
+    runs: int = setting(
+        0, "Take so many of all runs, chosen to tell main effects apart.", minimum=0, metavar="N"
+    )
+    full: bool = setting(
+        False,
+        "Take every set of sources with every strategy; so where neither --runs nor --own is said.",
+        flags=("--full",),
+    )
+    own: str = setting(
+        "",
+        "Check and name the runs of this table, with the columns sources (a list: a|b) and, if it "
+        "varies, strategy.",
+        metavar="FILE",
+    )
+    add_full: bool = setting(
+        False, "With --runs: add the run with all sources of each strategy.", flags=("--add-full",)
+    )
+    also: tuple[str, ...] = setting(
+        (),
+        "A further strategy for every set of sources that the design has, and every source alone, "
+        "as far as it takes them: SS-R:1..1, or MSS-CR:2.., which costs no training.",
+        metavar="NAME[:FEWEST..MOST]",
+    )
+    confounding: str = setting(
+        "", "Write correlations and aliases of effects to this table.", metavar="FILE", result=False
+    )
+    seed: int = setting(0, "Seed of the search with --runs.", minimum=0)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ the confusion matrix for multiclass labels; areas under the ROC and the precisio
 precision, recall, F1, ranking loss and precision for multilabel; MAE, MSE, RMSE, R2, Pearson's,
 Spearman's and Kendall's correlation for regression; accuracy, the mean distance in steps and
 quadratic weighted kappa for ordinal classes; Kullback-Leibler and Jensen-Shannon divergence, in
-nats, for distributions. The definitions are scikit-learn's and scipy's where they have them, which
-the tests hold them to; these versions need no second to import, and resample without sorting again.
+nats, for distributions; AP and nDCG of the first k for ranked lists. The definitions are
+scikit-learn's and scipy's where they have them, which the tests hold them to; these versions need
+no second to import, and resample without sorting again.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ from mt_tools.metrics.numbers import (
     spearman,
     validate_regression,
 )
+from mt_tools.metrics.ranking import RANKED, average_precision_at, ndcg_at, top_ranked
 from mt_tools.metrics.scores import (
     AVERAGES,
     LOWER_IS_BETTER,
@@ -78,11 +80,13 @@ __all__ = [
     "AVERAGES",
     "LOWER_IS_BETTER",
     "RANGES",
+    "RANKED",
     "WHY_UNDEFINED",
     "Score",
     "accuracy",
     "areas",
     "average_precision",
+    "average_precision_at",
     "balanced_accuracy",
     "binned_error",
     "bins",
@@ -102,6 +106,7 @@ __all__ = [
     "multiclass_measure",
     "multilabel",
     "multilabel_measure",
+    "ndcg_at",
     "ordinal",
     "ordinal_measure",
     "pearson",
@@ -115,6 +120,7 @@ __all__ = [
     "roc_auc",
     "spearman",
     "top_accuracy",
+    "top_ranked",
     "undefined",
     "validate_distribution",
     "validate_multiclass",

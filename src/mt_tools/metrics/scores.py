@@ -33,6 +33,7 @@ RANGES = {
     **dict.fromkeys(("accuracy", "balanced_accuracy", "calibration_error"), (0.0, 1.0)),
     **dict.fromkeys(("top_3_accuracy", "top_5_accuracy"), (0.0, 1.0)),
     **dict.fromkeys(("ranking_loss", "ranking_precision"), (0.0, 1.0)),
+    **dict.fromkeys(("ap", "ndcg"), (0.0, 1.0)),
     **dict.fromkeys(("mae", "mse", "rmse", "log_loss", "kl"), (0.0, np.inf)),
     **dict.fromkeys(("pearson", "spearman", "kendall", "quadratic_kappa"), (-1.0, 1.0)),
     "js": (0.0, float(np.log(2.0))),

@@ -575,6 +575,65 @@ def spread_figure(
     return figure
 
 
+def spread_apart_figure(
+    panels: Mapping[str, Mapping[str, Mapping[float | str, Floats]]], axis: str, value: str
+) -> Figure:
+    """Draw how values spread at each setting, each series by itself: every value, and their means.
+
+    `panels`: title -> series -> setting -> values; settings that are numbers stand at their place.
+    """
+    with conventions():
+        columns = min(len(panels), PER_LINE)
+        lines = math.ceil(len(panels) / columns)
+        names = list(dict.fromkeys(name for series in panels.values() for name in series))
+        keys: list[Any] = list(
+            dict.fromkeys(k for series in panels.values() for own in series.values() for k in own)
+        )
+        numbers = all(isinstance(key, int | float) for key in keys)
+        keys = sorted(keys) if numbers else keys
+        places = {key: float(key) if numbers else float(i) for i, key in enumerate(keys)}
+        step = min((b - a for a, b in pairwise(sorted(places.values()))), default=1.0)
+        figure = new_figure(columns * max(3.6, 0.5 * len(keys) + 1.0), 2.8 * lines)
+        grid = figure.subplots(lines, columns, squeeze=False)
+        for axes, (title, series) in zip(grid.flat, panels.items(), strict=False):
+            for number, name in enumerate(names):
+                own = series.get(name, {})
+                at = [key for key in keys if key in own]
+                if not at:
+                    continue
+                # Series stand side by side, in the same order everywhere.
+                beside = 0.7 * step * ((number + 0.5) / len(names) - 0.5)
+                look = {"color": COLOURS[number % len(COLOURS)],
+                        "marker": MARKERS[number % len(MARKERS)]}  # fmt: skip
+                for key in at:
+                    axes.scatter(
+                        np.full(len(own[key]), places[key] + beside), own[key], s=9, alpha=0.5,
+                        linewidths=0, **look,
+                    )  # fmt: skip
+                axes.plot(
+                    [places[key] + beside for key in at], [float(np.mean(own[key])) for key in at],
+                    linestyle=DASHES[number % len(DASHES)] if numbers else " ", linewidth=1.2,
+                    markersize=5, markeredgecolor="black", markeredgewidth=0.5, label=label(name),
+                    **look,
+                )  # fmt: skip
+            texts = [label(f"{key:g}" if isinstance(key, int | float) else key) for key in keys]
+            long = max(map(len, texts)) >= 5
+            axes.set_xticks([places[key] for key in keys], texts, rotation=90 * long)
+            axes.set_xlabel(label(axis, 40))
+            axes.set_ylabel(value.replace("_", " "))
+            axes.set_title(label(title, 40))
+            tidy(axes, "y")
+        drawn: dict[str, Any] = {}
+        for axes in grid.flat:
+            drawn |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        # In the order of the series, of which a panel may lack some.
+        shown = [label(name) for name in names]
+        figure.legend([drawn[name] for name in shown], shown, frameon=False,
+                      loc="outside upper center", ncols=min(len(shown), 4))  # fmt: skip
+        _hide(grid, len(panels))
+    return figure
+
+
 def shots_figure(panels: Mapping[str, Mapping[str, Mapping[float, Value]]], axis: str) -> Figure:
     """Draw learning curves over few examples: panel -> series -> shots -> value with interval."""
     with conventions():

@@ -44,6 +44,8 @@ _AREA = 9000.0  # square points of ink for all points together
 _SMALLEST, _LARGEST = 5.0, 36.0
 _WIDE = 4.8  # inches that the points have beside a legend
 _GAP = 3.0  # points between two texts
+_LINE = 44  # characters of a line of terms
+_ROOM = 1.4  # a map with such lines is so many times as large
 _CLOSE = 1e-3
 _ROUNDS = 200
 
@@ -67,8 +69,9 @@ def map_figure(
 
     `points`: [n, 2], NaN = not drawn; `values`: [n] a column to colour by, as `tasks.labels`
     describes it: strings, lists of strings or numbers; `name`: its name; `tag`: of lists, the tag
-    to show; `regions`: what to write into the map (`features.maps.regions`). Raises `UsageError`
-    when there is no point, for a tag that no row has, and for a column of anything else.
+    to show; `regions`: what to write into the map (`features.maps.regions`), of several sources
+    those of one place in one box. Raises `UsageError` when there is no point, for a tag that no row
+    has, and for a column of anything else.
     """
     points = np.asarray(points, np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
@@ -92,7 +95,9 @@ def map_figure(
 
     with conventions():
         width, height = np.ptp(points, axis=0)
-        figure = new_figure(6.4, 0.4 + float(np.clip(_WIDE * height / max(width, 1e-9), 3.4, 6.4)))
+        tall = 0.4 + float(np.clip(_WIDE * height / max(width, 1e-9), 3.4, 6.4))
+        room = _ROOM if any(region.source for region in regions) else 1.0
+        figure = new_figure(6.4 * room, tall * room)
         axes = figure.subplots()
         size = float(np.clip(_AREA / len(points), _SMALLEST, _LARGEST))
         if held is None or values is None:
@@ -211,21 +216,34 @@ def _shaded(
 
 
 def _write(axes: Axes, regions: Sequence[Region]) -> None:
-    """Write the terms of each region into its middle, or near it where two would meet."""
+    """Write the terms of each region into its middle, or near it where two would meet.
+
+    Of one source they stand below each other; of several, each source has a line that begins with
+    its name.
+    """
+    boxes: dict[tuple[float, float], list[str]] = {}
+    for region in regions:
+        lines = boxes.setdefault((region.x, region.y), [])
+        if region.terms and region.source:
+            lines.append(_line(region.source, region.terms))
+        else:
+            lines += [label(term) for term in region.terms]
+    facets = any(region.source for region in regions)
     box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": GREY, "linewidth": 0.5}
     texts = [
         axes.annotate(
-            "\n".join(label(term) for term in region.terms),
-            (region.x, region.y),
+            "\n".join(lines),
+            place,
             xytext=(0, 0),
             textcoords="offset points",
             ha="center",
             va="center",
-            fontsize=8,
+            multialignment="left" if facets else "center",
+            fontsize=7 if facets else 8,
             bbox=box | {"alpha": 0.85},
         )
-        for region in regions
-        if region.terms
+        for place, lines in boxes.items()
+        if lines
     ]
     if not texts:
         return
@@ -239,6 +257,17 @@ def _write(axes: Axes, regions: Sequence[Region]) -> None:
     moved = (apart(inside, sizes) - centres) * points
     for text, offset in zip(texts, moved, strict=True):
         text.set_position((float(offset[0]), float(offset[1])))
+
+
+def _line(source: str, terms: Sequence[str]) -> str:
+    """Return as many terms of a source as a line has room for, the strongest first."""
+    line = f"{label(source, _LINE // 3)}: {label(terms[0])}"
+    for term in terms[1:]:
+        longer = f"{line}, {label(term)}"
+        if len(longer) > _LINE:
+            break
+        line = longer
+    return line
 
 
 def apart(centres: Array, sizes: Array) -> Array:

@@ -35,13 +35,18 @@ class PlotSettings:
         "", "Spread: the column of the number of sources, or another setting. Map: the column "
         "that colours the points.", metavar="COLUMN",
     )  # fmt: skip
+    apart: str = setting(
+        "", "Spread: tell values apart by a column, such as strategy, or by whether its list has "
+        "something, such as sources=bpm.", metavar="COLUMN[=ITEM]",
+    )  # fmt: skip
     column: str = setting("", "Map: the embedding, where there are several.", metavar="NAME")
     map: str = setting(
         "tsne", "Map: how vectors find their places; umap is an extra.",
         choices=("tsne", "umap", "pca"),
     )  # fmt: skip
-    terms: str = setting(
-        "", "Map: a column of tags or factors; each part of the map says what stands out there.",
+    terms: tuple[str, ...] = setting(
+        (), "Map: a column of tags, factors, or terms of mt-factor explain; each part of the map "
+        "says what stands out there. Again for several, a line each.",
         metavar="COLUMN",
     )  # fmt: skip
     borders: str = setting(

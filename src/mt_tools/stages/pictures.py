@@ -48,7 +48,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "abstention": ("predictions", "metrics"),
     "bars": ("predictions", "metrics"),
     "shots": ("metrics",),
-    "spread": ("metrics", "comparison", "predictions", "embeddings", "table"),
+    "spread": ("metrics", "comparison", "effects", "predictions", "embeddings", "table"),
     "map": ("embeddings", "predictions"),
     "filters": ("model",),
 }
@@ -88,8 +88,8 @@ def content_of(columns: Mapping[str, Column]) -> str:
     """Return what a table holds.
 
     One of "log" (of mt-train), "metrics" (of mt-eval score, probe, thresholds), "findings" (of
-    check), "comparison" (of compare), "predictions" (of mt-tag, with labels), "embeddings", and
-    "table", any other.
+    check), "comparison" and "effects" (of compare), "predictions" (of mt-tag, with labels),
+    "embeddings", and "table", any other.
     """
     names = set(columns)
     if {c.name for c in LOG_COLUMNS} - {"id", "epoch", "step"} <= names:
@@ -100,6 +100,8 @@ def content_of(columns: Mapping[str, Column]) -> str:
         return "findings"
     if {"metric", "a", "b", "difference"} <= names:
         return "comparison"
+    if {"kind", "strategy", "term", "number", "sources", "value"} <= names:
+        return "effects"
     if predictions_of("", dict(columns)):
         return "predictions"
     return "embeddings" if embeddings_of(columns) else "table"
@@ -363,7 +365,8 @@ def _label_bars(name: str, ones: Sequence[Judged], metric: str) -> Bars:
 
 
 _SAID = {"roc": "ROC", "auc": "AUC", "f1": "F1", "r2": "R²", "mae": "MAE", "mse": "MSE",
-         "rmse": "RMSE", "kl": "KL", "js": "JS"}  # fmt: skip
+         "rmse": "RMSE", "kl": "KL", "js": "JS",
+         "ap@20": "AP@20", "ndcg@20": "nDCG@20"}  # fmt: skip
 
 
 def words(metric: str) -> str:
@@ -392,7 +395,7 @@ def parted(inputs: Sequence[Series]) -> list[tuple[str, str, Row]]:
             if end and (end in tasks or ends.count(end) > 1):
                 alias, task = task.partition(".")[0], end
             parts = [one.name] * (len(inputs) > 1)
-            parts += [str(row["column"])] * (len(columns) > 1 and row.get("column") is not None)
+            parts += [str(row.get("column"))] * (len(columns) > 1 and row.get("column") is not None)
             parts += [alias] * bool(alias)
             found.append((" ".join(parts) or one.name, task, row))
     return found
@@ -419,13 +422,17 @@ def _asked(
 
 def base(metric: str) -> str:
     """Return a metric without how many examples or what coverage it is of: see `at_of`."""
-    return metric.partition("@")[0]
+    name = metric.partition("@")[0]
+    return metric if name in metrics.RANKED else name
 
 
 def at_of(metric: str) -> float | None:
-    """Return the number after `@`, such as the labels a class of `accuracy@5`."""
+    """Return the number after `@`, such as the labels a class of `accuracy@5`.
+
+    That of `ap@20` is a part of its name.
+    """
     try:
-        return float(metric.partition("@")[2])
+        return float(metric.removeprefix(base(metric)).removeprefix("@"))
     except ValueError:
         return None
 
@@ -542,13 +549,15 @@ def spread(
     by: str,
     tasks: Sequence[str] = (),
     wanted: Sequence[str] = (),
+    apart: str = "",
 ) -> Figure:
     """Return how values spread over the settings in the column `by`: a panel a task and metric.
 
     `inputs` are (name, columns, rows). Values are in the column `value` of metric rows, where
     those of single splits stand for their summary, or in the columns that `wanted` names, such as
     `genre.accuracy` of the results of a grid. A list is counted: of the learning sources of a run
-    their number.
+    their number. Of mt-eval compare --design those of single runs are drawn. `apart` names a column
+    whose values have a colour each, or `COLUMN=ITEM` of a column of lists.
     """
     columns = {name: column for _, own, _ in inputs for name, column in own.items()}
     rows = [row for _, _, own in inputs for row in own]
@@ -558,18 +567,34 @@ def spread(
             f"--by {by or '(missing)'}: name the column of the number of sources, or another "
             f"setting; there are {', '.join(columns)}"
         )
-    panels: dict[str, dict[float | str, list[float]]] = {}
+    told = apart.partition("=")[0]
+    if told and told not in columns:
+        raise UsageError(f"--apart {apart}: no such column; there are {', '.join(columns)}")
+    panels: dict[str, dict[str, dict[float | str, list[float]]]] = {}
+
+    def take(panel: str, row: Row, value: float) -> None:
+        series = _series(row, apart)
+        if series is not None:
+            groups = panels.setdefault(panel, {}).setdefault(series, {})
+            groups.setdefault(_setting(row[by]), []).append(value)
+
     if "value" in columns and "metric" in columns:
         single = {(r["task"], r["metric"]) for r in rows if r.get("repeat") is not None}
-        found = parted([Series(name, own) for name, _, own in inputs])
+        runs = {"kind", "number", "sources"} <= columns.keys()  # of mt-eval compare --design
+        found = parted(
+            [
+                Series(name, [row for row in own if not runs or row["kind"] == "run"])
+                for name, _, own in inputs
+            ]
+        )
         for _, task, row in _asked(found, tasks, wanted):
             summary = row.get("repeat") is None and (row["task"], row["metric"]) in single
             panel = f"{task}: {words(row['metric'])}"
             first = all(not p.startswith(f"{task}: ") or p == panel for p in panels)
-            if row["value"] is None or row["label"] is not None or summary:
+            if row["value"] is None or row.get("label") is not None or summary:
                 continue
             if (wanted or first) and row.get(by) is not None:
-                panels.setdefault(panel, {}).setdefault(_setting(row[by]), []).append(row["value"])
+                take(panel, row, row["value"])
         axis = "value"
     else:
         headlines = set(HEADLINES.values())
@@ -589,16 +614,36 @@ def spread(
                 if tasks and task not in tasks and name.partition(".")[0] not in tasks:
                     continue
                 if row.get(name) is not None and row.get(by) is not None:
-                    panel = f"{task}: {name}" if task else name
-                    panels.setdefault(panel, {}).setdefault(_setting(row[by]), []).append(row[name])
+                    take(f"{task}: {name}" if task else name, row, row[name])
         axis = values[0].rpartition(".")[2] if len(values) == 1 else "value"
     if not panels:
         raise NoRows(f"no row has both a value and the column {by}: there is nothing to draw")
     arrays = {
-        panel: {key: np.array(found, float) for key, found in groups.items()}
-        for panel, groups in panels.items()
+        panel: {
+            series: {key: np.array(found, float) for key, found in groups.items()}
+            for series, groups in own.items()
+        }
+        for panel, own in panels.items()
     }
-    return figures.spread_figure(arrays, words(by), words(axis))
+    if apart:
+        return figures.spread_apart_figure(arrays, words(by), words(axis))
+    return figures.spread_figure(
+        {panel: own[""] for panel, own in arrays.items()}, words(by), words(axis)
+    )
+
+
+def _series(row: Row, apart: str) -> str | None:
+    """Return what tells the value of a row apart from others; None where that is not known."""
+    name, _, item = apart.partition("=")
+    if not name:
+        return ""
+    value = row.get(name)
+    if value is None:
+        return None
+    if item:
+        has = item in value if isinstance(value, list) else item == str(value)
+        return f"with {item}" if has else f"without {item}"
+    return ", ".join(value) if isinstance(value, list) else class_name(value)
 
 
 def _setting(value: Any) -> float | str:
@@ -623,12 +668,13 @@ def log_figure(
 
 
 def embedding_map(
-    inputs: Sequence[Given], column: str, by: str, method: str, terms: str, seed: int
+    inputs: Sequence[Given], column: str, by: str, method: str, terms: Sequence[str], seed: int
 ) -> Figure:
     """Return a map of the embeddings of one table, coloured by the column `by`.
 
-    `terms` names a column of tags, or of factors, of which each part of the map says what stands
-    out there. Raises `UsageError` for several tables and for columns that there are not.
+    `terms` names columns of tags, or of factors, of which each part of the map says what stands
+    out there; of several it says it apart (the facets of the REP study's Fig. 14). Raises
+    `UsageError` for several tables and for columns that there are not.
     """
     from mt_tools.features.maps import map_points, regions
     from mt_tools.report.maps import map_figure
@@ -639,21 +685,34 @@ def embedding_map(
         raise UsageError(f"--column {column}: no such embedding; there are {', '.join(found)}")
     if not column and len(found) > 1:
         raise UsageError(f"several embeddings: say --column with one of {', '.join(found)}")
-    for option, name in (("--by", by), ("--terms", terms)):
+    terms = list(dict.fromkeys(terms))
+    for option, name in (("--by", by), *(("--terms", name) for name in terms)):
         if name and name not in one.columns:
             raise UsageError(f"{option} {name}: no such column; there are {', '.join(one.columns)}")
     chosen = column or found[0]
-    table = table_of(one.batches, ["id", *dict.fromkeys([chosen, *filter(None, [by, terms])])])
+    table = table_of(one.batches, ["id", *dict.fromkeys([chosen, *filter(None, [by]), *terms])])
     places = map_points(table[chosen], method, seed)
-    spoken = regions(places, *_terms(table, one.columns[terms]), seed=seed) if terms else ()
+    spoken = [
+        region
+        for name in terms
+        for region in regions(
+            places,
+            *_terms(table, one.columns[name]),
+            seed=seed,
+            source=name.removesuffix("_terms").removesuffix("_score") if len(terms) > 1 else "",
+        )
+    ]
     return map_figure(places, values=table[by] if by else None, name=by, regions=spoken)
 
 
 def _terms(table: Batch, column: Column) -> tuple[NDArray[np.float64], list[str]]:
-    """Return what a column says of each row as weights [n, terms], NaN where unknown, and names."""
+    """Return what a column says of each row as weights [n, terms], NaN where unknown, and names.
+
+    Of predicted tags, which are sorted by their strength, the first weighs 1, the next 1/2, ...
+    """
     values = table[column.name]
     if column.kind == "vector":
-        names = column.settings.get("vocabulary") or range(1, column.shape[0] + 1)
+        names = column.settings.get("vocabulary") or range(column.shape[0])
         return values.astype(float), [str(name) for name in names]
     if column.kind != "strings":
         raise UsageError(
@@ -663,6 +722,11 @@ def _terms(table: Batch, column: Column) -> tuple[NDArray[np.float64], list[str]
     tags = sorted({tag for row in values[known] for tag in row})
     weights = np.full((len(values), len(tags)), np.nan)
     weights[known] = multi_hot(values[known], tags)[0]
+    if column.role == "prediction":  # these are the strongest first
+        place = {tag: number for number, tag in enumerate(tags)}
+        for row in np.flatnonzero(known):
+            for rank, tag in enumerate(values[row], start=1):
+                weights[row, place[tag]] = 1 / rank
     return weights, tags
 
 

@@ -45,7 +45,7 @@ def plotted(inputs: Sequence[Given], settings: PlotSettings) -> tuple[Figure, li
         return pictures.log_figure([(one.path, one.batches) for one in inputs], tasks, wanted), []
     if kind == "spread":
         tables = [(one.name, one.columns, rows_of(one.batches)) for one in inputs]
-        return pictures.spread(tables, settings.by, tasks, wanted), []
+        return pictures.spread(tables, settings.by, tasks, wanted, settings.apart), []
     if kind == "map":
         how = settings.column, settings.by, settings.map, settings.terms, settings.seed
         return pictures.embedding_map(inputs, *how), []

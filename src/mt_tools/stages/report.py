@@ -27,6 +27,7 @@ from mt_tools.report.document import (
     digits,
 )
 from mt_tools.report.settings import ReportSettings
+from mt_tools.report.sources import effect_parts
 from mt_tools.report.style import as_svg, footnote
 from mt_tools.stages import pictures
 from mt_tools.stages.judging import splits_of
@@ -145,6 +146,12 @@ def _reported(one: Given, settings: ReportSettings, notes: list[str]) -> _Result
     if content == "metrics":
         section.parts += _metrics(one, rows, settings)
         return _Result(section, rows)
+    if content == "effects":
+        section.parts += effect_parts(rows, pictures.words)
+        figure = pictures.spread([(one.name, one.columns, rows)], by="number")
+        said = "Values of all runs over the number of their sources."
+        section.parts.append(_picture(figure, f"{one.name}-spread", said))
+        return _Result(section)
     section.parts += _findings(rows) if content == "findings" else _comparison(rows)
     return _Result(section)
 
@@ -154,6 +161,7 @@ TITLES = {
     "metrics": "metrics",
     "findings": "findings of the leak check",
     "comparison": "comparison of runs",
+    "effects": "what sources and strategies do",
     "log": "learning curves",
     "model": "model card",
 }
