@@ -20,7 +20,7 @@ SUMMARIES = {
     "fetch": "find audio and labels",
     "spec": "compute time-frequency features of tracks",
     "augment": "make more examples of the same tracks",
-    "factor": "make learning targets out of labels",
+    "factor": "make learning targets out of labels and features, and explain them",
     "embed": "turn tracks or features into embeddings",
     "train": "train a model of one or many tasks",
     "eval": "evaluate predictions and embeddings, check tables for leaks",
