@@ -52,15 +52,19 @@ def scores(path: str) -> Row:
 
 
 def constant(path: str) -> Row:
-    """Return the metrics, on the test rows, of a predictor that has seen labels alone."""
+    """Return the metrics, on the test rows, of a predictor that has seen labels alone.
+
+    Its loss is infinite where a genre of the test rows is in no train row.
+    """
     rows = [row for row in read(path) if row["column"] == "g"]
     train, test = (
         {row["label"]: int(row["rows"]) for row in rows if row["split"] == part}
         for part in ("train", "test")
     )
     n, seen = sum(test.values()), sum(train.values())
-    told = [count * math.log(train[label] / seen) for label, count in test.items() if count]
-    hits = test[max(train, key=train.get)]
+    shares = {label: train.get(label, 0) / seen for label, count in test.items() if count}
+    told = [test[label] * (math.log(p) if p else -math.inf) for label, p in shares.items()]
+    hits = test.get(max(train, key=train.get), 0)
     there = sum(1 for count in test.values() if count)
     return {"log_loss": -sum(told) / n, "f1_macro": 2 * hits / (n + hits) / there, "n": n}
 

@@ -24,6 +24,7 @@ from mt_tools.learn.settings import (
     ProtocolSettings,
     TransferSettings,
 )
+from mt_tools.sound import sources, synthesis
 from mt_tools.stages.settings import TrainOutputSettings, TrainSettings
 from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import RESERVED, Column
@@ -98,7 +99,10 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
         features("reg.parquet", preset("reg"), (128, 128))
         mixtures = np.random.default_rng(2).dirichlet(np.ones(50), (2, ROWS)).astype(np.float32)
         whole = dataclasses.replace(preset("rep"), excerpt="first:3")
-        features("rep.parquet", whole, (2, 128, 259), tags=mixtures[0], artist_tags=mixtures[1])
+        features(
+            "rep.parquet", whole, (2, 128, 259),
+            tag_factors=mixtures[0], artist_factors=mixtures[1],
+        )  # fmt: skip
         widths = {
             "dj-embedding": 48, "dj-source-embedding": 48, "seq-bof": 64, "agf-embedding": 64,
         }  # fmt: skip
@@ -252,6 +256,19 @@ def test_reg_has_twelve_models_a_target(planned: Any) -> None:
     assert {plan[-1]["net"] for plan in planned("reg.toml").values()} == {
         "lenet5", "resnet34", "crnn-reg",
     }  # fmt: skip
+
+
+def test_labels_have_as_many_words_as_factors_at_full_size() -> None:
+    """SIZE=study would stop, days after it began: 40 factors of 20 instruments are refused."""
+    text = (STUDIES / "Makefile").read_text(encoding="utf-8")
+    _, _, full = text.partition("ifeq ($(SIZE),study)")
+    factors = int(re.findall(r"FACTORS \?= (\d+)", full)[0])
+    made = zip(synthesis.plan(300, 2), sources.draw(300, 2), strict=True)
+    pieces = [vars(piece) | vars(said) for piece, said in made]
+    columns = re.findall(r"mt-factor (?:plsa|agf) .*?--column (\w+)", text)
+    assert len(columns) == 3
+    for column in columns:
+        assert len({word for piece in pieces for word in piece[column] or ()}) >= factors, column
 
 
 def test_every_option_has_a_use() -> None:

@@ -178,6 +178,35 @@ def test_facets_of_a_region_share_a_box(tmp_path: Path) -> None:
     assert alone.axes[0].texts[0].get_text() == "indie\nbritish"
 
 
+def test_many_facets_stand_below_the_map() -> None:
+    """Boxes of seven lines would hide the points, and the lowest be cut off by the frame."""
+    terms = ("ambient / synth lead", "rock / slow", "folk")
+    here = [
+        Region(float(x), float(y), 7, terms, (2.0,) * 3, f"source_factors_{source}")
+        for source in range(7)
+        for x, y in POINTS[:8]
+    ]
+    names = objects([f"c{i % 9}" for i in range(60)])
+    figure = map_figure(POINTS, values=names, name="style", regions=here)
+    figure.draw_without_rendering()
+    axes, below = figure.axes
+    assert sorted(text.get_text() for text in axes.texts) == [str(i) for i in range(1, 9)]
+    numbers, lists = below.texts[::2], below.texts[1::2]
+    assert [text.get_text() for text in numbers] == [str(i) for i in range(1, 9)]
+    assert {len(text.get_text().splitlines()) for text in lists} == {7}
+    boxes = [text.get_window_extent() for text in below.texts]
+    frame, whole = axes.get_window_extent(), figure.bbox
+    for place, box in enumerate(boxes):
+        assert whole.x0 <= box.x0
+        assert box.x1 <= whole.x1
+        assert whole.y0 <= box.y0
+        assert box.y1 <= frame.y0
+        for other in boxes[:place]:
+            assert not box.overlaps(other)
+    silent = [Region(0, 0, 7, (), (), f"s{source}") for source in range(7)]
+    assert len(map_figure(POINTS, regions=silent).axes) == 1
+
+
 def test_boxes_move_no_further_than_they_must() -> None:
     """Terms would be written where they do not belong."""
     centres = np.array([[0.0, 0.0], [0.5, 0.0], [10.0, 0.0]])

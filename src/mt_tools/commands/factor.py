@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mt_tools.commands.app import Inputs, declare, execute, make_app
 from mt_tools.commands.settings import InputSettings, OutputSettings, RunSettings
@@ -20,6 +22,10 @@ from mt_tools.stages.factors.settings import (
     QuantileSettings,
     SameTrackSettings,
 )
+
+if TYPE_CHECKING:
+    from mt_tools.commands.run import Run
+    from mt_tools.tables.source import Source
 
 app = make_app("Make learning targets out of labels and features.")
 
@@ -145,12 +151,14 @@ def kmeans(
 
     if not settings.output.endswith(".npz"):
         raise UsageError("say where the dictionary goes: -o FILE.npz")
+    _place("-o", settings.output, inputs)
+    _whole(given)
     with Run("mt-factor kmeans", run) as this:
         source = open_inputs(inputs, given, audio=False)
         try:
             centres, of, line = stage.words(this.read(source, given), source.columns, settings)
         except UsageError:
-            if this.rows:
+            if not _nothing(this, source, given):
                 raise
             return this.finish()  # which says that there was nothing to do
         steps = this.step(result_settings(settings), regular_inputs(inputs))
@@ -431,15 +439,20 @@ def bof(
         known = stage.read_words(settings.words)
         source = open_inputs(inputs, given, audio=False)
         light = source
-        if settings.per == "group":
-            light = source.light(stage.needed(source.columns, settings))
-        made = stage.bof(
-            lambda: this.read(light, given),
-            this.read(source, given),
-            source.columns,
-            settings,
-            known,
-        )
+        try:
+            if settings.per == "group":
+                light = source.light(stage.needed(source.columns, settings))
+            made = stage.bof(
+                lambda: this.read(light, given),
+                this.read(source, given),
+                source.columns,
+                settings,
+                known,
+            )
+        except UsageError:
+            if not _nothing(this, source, given):
+                raise
+            return this.finish()
         this.rows = 0  # rows of groups are read, and counted, again
         steps = lambda: this.step(  # noqa: E731
             result_settings(settings) | stage.recorded(known),
@@ -516,16 +529,23 @@ def _made(
     from mt_tools.commands.run import Run, regular_inputs
     from mt_tools.report.terminal import TableView
     from mt_tools.stages.factors.fitting import read_fitted, write_fitted
+    from mt_tools.tables.sink import to_file
 
     if settings.fitted and settings.apply:
         raise UsageError(
             "--fitted and --apply contradict each other: fit, or apply what was fitted"
         )
+    if settings.fitted:
+        _place("--fitted", settings.fitted, [*inputs, target.output])
+    if not settings.apply:
+        _whole(given)
     with Run(f"mt-factor {name}", run) as this:
         before = read_fitted(settings.apply, *method.METHODS) if settings.apply else None
         source = open_inputs(inputs, given, audio=False)
-        light = source.light(method.needed(source.columns, settings))
+        if target.output not in ("", "-"):
+            to_file(target.output, target.format or None)  # what cannot be written is said now
         try:
+            light = source.light(method.needed(source.columns, settings))
             made = method.run(
                 lambda: this.read(light, given),
                 this.read(source, given),
@@ -533,7 +553,9 @@ def _made(
                 settings,
                 before,
             )
-        except NoRows:
+        except (NoRows, UsageError) as error:
+            if isinstance(error, UsageError) and not _nothing(this, source, given):
+                raise
             return this.finish()  # which knows whether --shard left none
         this.rows = 0  # rows that were fitted on are read, and counted, again
         steps = lambda: this.step(  # noqa: E731
@@ -548,6 +570,46 @@ def _made(
         for note in made.notes:
             this.say(note)
         return this.finish()
+
+
+def _place(option: str, path: str, others: Sequence[str]) -> None:
+    """Raise `UsageError` where a fitted file cannot go, before there is a fit to lose.
+
+    That is a name without .npz, a folder that cannot be written to, or one of `others`: the tables
+    that are read and written, of which it would take the place.
+    """
+    from mt_tools.tables.atomic import is_direct
+    from mt_tools.tables.sink import to_file
+
+    if is_direct(path):
+        return
+    if not path.endswith(".npz"):
+        raise UsageError(f"{option} {path}: the file is NPZ: call it FILE.npz")
+    to_file(path, "npz")
+    real = os.path.realpath(path)
+    if any(os.path.realpath(other) == real for other in others if other not in ("", "-")):
+        raise UsageError(
+            f"{option} {path}: a table of this run has that name, and what is fitted would take "
+            "its place: name another file"
+        )
+
+
+def _whole(given: InputSettings) -> None:
+    """Raise `UsageError` where `--shard` would leave out rows that are fitted on."""
+    if given.shard:
+        raise UsageError(
+            f"--shard {given.shard} leaves out rows that the fit needs: leave it out, or --apply "
+            "what was fitted to all"
+        )
+
+
+def _nothing(this: Run, source: Source, given: InputSettings) -> bool:
+    """Say whether an input that did not fit is without rows, and so without columns to choose.
+
+    Only then is it read: of what has columns the reading may have begun.
+    """
+    bare = set(source.columns) <= {"id"}
+    return bare and not this.rows and not any(len(batch) for batch in this.read(source, given))
 
 
 def main() -> NoReturn:

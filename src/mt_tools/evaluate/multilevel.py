@@ -211,6 +211,7 @@ def _fit(y: Floats, fixed: Floats, terms: Sequence[_Term]) -> _Fit:
         result: Any = model.fit(reml=True, method=["powell"], ftol=1e-9, xtol=1e-5)
         deviations = np.asarray(result.random_effects[0.0])
         errors = np.sqrt(np.clip(np.diag(np.asarray(result.random_effects_cov[0.0])), 0, None))
+        fixed_error = np.asarray(result.bse_fe) * spread / units
     if not result.converged:
         raise RunError("the multilevel model did not converge: leave out a factor, or give runs")
     edges = np.cumsum([t.matrix.shape[1] for t in terms])[:-1]
@@ -220,7 +221,7 @@ def _fit(y: Floats, fixed: Floats, terms: Sequence[_Term]) -> _Fit:
     return _Fit(
         likelihood=float(result.llf),
         fixed=np.asarray(result.fe_params) * spread / units,
-        fixed_error=np.asarray(result.bse_fe) * spread / units,
+        fixed_error=fixed_error,
         sd=(sd * scale).tolist(),
         residual=float(np.sqrt(result.scale)) * spread,
         random=[part * s for part, s in zip(np.split(deviations, edges), scale, strict=True)],

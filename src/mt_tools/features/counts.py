@@ -2,7 +2,7 @@
 
 Counts are nonnegative [documents, words], dense or scipy.sparse; inside they are sparse, by rows.
 The weights are those of scikit-learn's `TfidfTransformer` without its normalisation, since a topic
-model divides by the length of a document itself: count times ln((1 + n) / (1 + df)) + 1 for n
+model divides by the length of a document itself: count times (ln((1 + n) / (1 + df)) + 1) for n
 documents of which df hold the word (Salton and Buckley, "Term-weighting approaches in automatic
 text retrieval", 1988; the ones are scikit-learn's, so that no word weighs nothing).
 """

@@ -5,7 +5,9 @@ Source: the REP study, Fig. 14, draws t-SNE with the strongest terms of each par
 Conventions: `style` says how figures look. Classes differ in colour and marker; beyond seven the
 markers are hollow, and beyond fourteen the rarer classes are one, in grey. Numbers are shades of
 cividis, which grows evenly darker for the colour-blind and in print. A row of tags is drawn as its
-first, or as having a chosen one or not. Axes have no scale, since a map has none.
+first, or as having a chosen one or not. Axes have no scale, since a map has none. What up to three
+sources say of a region stands in the map; of more, the map has the region's number, and what they
+say stands below it.
 """
 
 from __future__ import annotations
@@ -46,6 +48,9 @@ _WIDE = 4.8  # inches that the points have beside a legend
 _GAP = 3.0  # points between two texts
 _LINE = 44  # characters of a line of terms
 _ROOM = 1.4  # a map with such lines is so many times as large
+_BESIDE = 3  # sources that have room in the map; the lines of more stand below it
+_COLUMNS = 3  # of these lines
+_LEADING = 9.0  # points from one of these lines to the next
 _CLOSE = 1e-3
 _ROUNDS = 200
 
@@ -97,8 +102,15 @@ def map_figure(
         width, height = np.ptp(points, axis=0)
         tall = 0.4 + float(np.clip(_WIDE * height / max(width, 1e-9), 3.4, 6.4))
         room = _ROOM if any(region.source for region in regions) else 1.0
-        figure = new_figure(6.4 * room, tall * room)
-        axes = figure.subplots()
+        boxes = _said(regions)
+        below: Axes | None = None
+        if boxes and len({region.source for region in regions}) > _BESIDE:
+            key = _height(boxes)
+            figure = new_figure(6.4 * room, tall * room + key)
+            axes, below = figure.subplots(2, height_ratios=(tall * room, key))
+        else:
+            figure = new_figure(6.4 * room, tall * room)
+            axes = figure.subplots()
         size = float(np.clip(_AREA / len(points), _SMALLEST, _LARGEST))
         if held is None or values is None:
             _scatter(axes, points, size, COLOURS[0], MARKERS[0])
@@ -114,8 +126,13 @@ def map_figure(
             spine.set_color(GREY)
         if title:
             axes.set_title(label(title, 60))
+        if below is not None:
+            below.set_axis_off()
         settle(figure)
-        _write(axes, regions)
+        if below is not None:
+            _list(below, boxes)
+            boxes = {place: [str(number)] for number, place in enumerate(boxes, start=1)}
+        _write(axes, boxes, facets=room > 1 and below is None)
     return figure
 
 
@@ -215,20 +232,53 @@ def _shaded(
         bar.ax.set_xlabel(f"+ {UNKNOWN}\n({(~known).sum()})", fontsize=8)
 
 
-def _write(axes: Axes, regions: Sequence[Region]) -> None:
-    """Write the terms of each region into its middle, or near it where two would meet.
+Boxes = dict[tuple[float, float], list[str]]
 
-    Of one source they stand below each other; of several, each source has a line that begins with
-    its name.
+
+def _said(regions: Sequence[Region]) -> Boxes:
+    """Return the lines that are written of each place.
+
+    Of one source they are its terms; of several, each source has a line that begins with its name.
     """
-    boxes: dict[tuple[float, float], list[str]] = {}
+    boxes: Boxes = {}
     for region in regions:
         lines = boxes.setdefault((region.x, region.y), [])
         if region.terms and region.source:
             lines.append(_line(region.source, region.terms))
         else:
             lines += [label(term) for term in region.terms]
-    facets = any(region.source for region in regions)
+    return {place: lines for place, lines in boxes.items() if lines}
+
+
+def _height(boxes: Boxes) -> float:
+    """Return how many inches the lines of regions take in columns below the map."""
+    tallest = max(map(len, boxes.values()), default=0) + 1
+    return -(-len(boxes) // _COLUMNS) * tallest * _LEADING / 72
+
+
+def _list(axes: Axes, boxes: Boxes) -> None:
+    """Write the lines of each region into columns, row by row, each after its number."""
+    rows = max(1, -(-len(boxes) // _COLUMNS))
+    for number, lines in enumerate(boxes.values()):
+        row, column = divmod(number, _COLUMNS)
+        for text, weight, right in ((str(number + 1), "bold", 0), ("\n".join(lines), "normal", 14)):
+            axes.annotate(
+                text,
+                (column / _COLUMNS, 1 - row / rows),
+                xycoords="axes fraction",
+                xytext=(right, 0),
+                textcoords="offset points",
+                va="top",
+                fontsize=7,
+                fontweight=weight,
+            )
+
+
+def _write(axes: Axes, boxes: Boxes, facets: bool) -> None:
+    """Write the lines of each region into its middle, or near it where two would meet.
+
+    `facets`: they are of several sources, one a line.
+    """
     box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": GREY, "linewidth": 0.5}
     texts = [
         axes.annotate(
@@ -243,7 +293,6 @@ def _write(axes: Axes, regions: Sequence[Region]) -> None:
             bbox=box | {"alpha": 0.85},
         )
         for place, lines in boxes.items()
-        if lines
     ]
     if not texts:
         return
@@ -251,9 +300,9 @@ def _write(axes: Axes, regions: Sequence[Region]) -> None:
     centres = np.array([(e.x0 + e.x1, e.y0 + e.y1) for e in extents]) / 2
     points = 72 / axes.figure.dpi
     sizes = np.array([(e.width, e.height) for e in extents]) + 2 * _GAP / points
-    frame, half = axes.get_window_extent(), sizes[:, 0] / 2
-    inside = centres.copy()  # a box at the edge would be cut there
-    inside[:, 0] = np.maximum(np.minimum(centres[:, 0], frame.x1 - half), frame.x0 + half)
+    frame, half = axes.get_window_extent(), sizes / 2
+    # A box at the edge would be cut there.
+    inside = np.maximum(np.minimum(centres, frame.max - half), frame.min + half)
     moved = (apart(inside, sizes) - centres) * points
     for text, offset in zip(texts, moved, strict=True):
         text.set_position((float(offset[0]), float(offset[1])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -119,8 +120,8 @@ def _named(
     called = [
         name or run_name(own, strategy) for name, (strategy, own) in zip(given, rows, strict=True)
     ]
-    for name in called:
-        if called.count(name) > 1:
+    for name, times in Counter(called).items():
+        if times > 1:
             raise UsageError(f"two runs would be called {name}: rename a source or a strategy")
     values: dict[str, list[Any]] = {
         "id": called,

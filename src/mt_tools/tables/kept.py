@@ -105,7 +105,7 @@ class Narrow:
         self._reader = reader
         wanted = {"id", *names} if "id" in schema.names else {"path", *names}
         fields = [field for field in schema if field.name in wanted]
-        fields = fields or [schema.field(0)] * bool(len(schema))  # it has its rows all the same
+        fields = fields or list(schema)[:1]  # it has its rows all the same
         self._names = [field.name for field in fields]
         self.schema = pa.schema(fields)
         self.provenance: list[provenance.Step] = reader.provenance

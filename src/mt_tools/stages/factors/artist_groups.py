@@ -40,14 +40,15 @@ from mt_tools.features.words import (
 from mt_tools.stages.factors.fitting import (
     Columns,
     Made,
+    Owner,
     Read,
     TrainRows,
     chosen_column,
-    owners,
+    owners_in_parts,
     target,
 )
 from mt_tools.stages.factors.settings import AgfSettings
-from mt_tools.stages.factors.words import Owner, check_fits, described, width_of
+from mt_tools.stages.factors.words import check_fits, described, width_of
 from mt_tools.stages.frontend import fresh
 from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import Column
@@ -96,7 +97,7 @@ def run(
 
     def made() -> Iterator[Batch]:
         for batch in fresh(rows, settings.as_):
-            places = [counted.place(owner) for owner in _owners(batch, train)]
+            places = [counted.place(owner) for owner in owners_in_parts(batch, train)]
             yield batch.without(gone).append(described_, mixtures[places])
 
     return Made(fitted, made(), notes)
@@ -288,12 +289,6 @@ class _Counted:
         return self.numbers[owner]
 
 
-def _owners(batch: Batch, train: TrainRows) -> list[Owner]:
-    """Return whose words each row's are; what is fitted on is all of one part."""
-    parts = np.where(train.of(batch), "train", batch.get("split"))
-    return list(zip(owners(batch, "group"), parts.tolist(), strict=True))
-
-
 def _count(
     read: Read, column: Column, speech: _Speech, train: TrainRows, notes: list[str]
 ) -> _Counted:
@@ -305,7 +300,7 @@ def _count(
             gaps = ~np.isfinite(values[:, speech.arrays["kept"]])
             lacking += int((gaps.any(axis=1) & np.isfinite(values).any(axis=1)).sum())
         said = speech.words(values)
-        for owner, words in zip(_owners(batch, train), said, strict=True):
+        for owner, words in zip(owners_in_parts(batch, train), said, strict=True):
             counts.add(numbers.setdefault(owner, len(numbers)), words)
         train.used(batch, train.of(batch) & np.array([len(words) > 0 for words in said]))
     if lacking:
@@ -326,6 +321,11 @@ def _fitted(
     counts = counted.counts[mine]
     artists = int((np.diff(counts.indptr) > 0).sum())
     most = min(artists, speech.size)
+    if not most:
+        raise UsageError(
+            f"no train row has a word in {column.name}: choose another column, or mark rows with "
+            "split = train (mt-fetch split), or say --ignore-split"
+        )
     if settings.factors > most:
         raise UsageError(
             f"--factors {settings.factors}: the train rows have {artists} artists with words, and "

@@ -15,13 +15,10 @@ from numpy.typing import NDArray
 from mt_tools.errors import SettingsMismatch, UsageError
 from mt_tools.features.counts import filled
 from mt_tools.features.fitted import Fitted
-from mt_tools.stages.factors.fitting import Columns, chosen_column
+from mt_tools.stages.factors.fitting import Columns, Owner, chosen_column
 from mt_tools.stages.factors.settings import LdaSettings, PlsaSettings
 from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import Column
-
-Owner = tuple[str, str | None]
-"""Whose words they are, and in which part of the split."""
 
 _WHAT = "lists of words (multilabel) and columns of counts (mt-factor bof)"
 

@@ -23,6 +23,8 @@ from mt_tools.tables.fitted import FittedOn
 
 Read = Callable[[], Iterable[Batch]]
 Columns = Mapping[str, Column]
+Owner = tuple[str, str | None]
+"""Whose words are counted together: those of a group, or a track alone, in a part of the split."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,28 @@ def owners(batch: Batch, per: str) -> list[str]:
         return [str(id_) for id_ in batch.ids]
     from mt_tools.sound.info import VARIOUS
 
-    batch.require("group")
+    if "group" not in batch:
+        raise UsageError(
+            "no column 'group' in the input, which says whose each track is: take it from a column "
+            "such as artist, mt-fetch join TABLE TABLE --on id --columns group=artist"
+        )
     pairs = zip(batch["group"], batch.origins, strict=True)
     return [
         f"id {own}" if group is None or group.casefold() in VARIOUS else f"group {group}"
         for group, own in pairs
     ]
+
+
+def owners_in_parts(batch: Batch, train: TrainRows | None = None) -> list[Owner]:
+    """Return the group that each row is of, and its part of the split, so that none tells another.
+
+    With `train`, what is fitted on is all of one part, "train". Raises `UsageError` where there are
+    no groups.
+    """
+    parts = batch.get("split")
+    if train is not None:
+        parts = np.where(train.of(batch), "train", parts)
+    return list(zip(owners(batch, "group"), parts.tolist(), strict=True))
 
 
 def write_fitted(path: str, fitted: Fitted) -> None:

@@ -71,6 +71,8 @@ class Gmm:
 def _fit_gmm(read: Read, column: str, settings: GmmSettings, notes: list[str]) -> Fitted:
     components = _components(settings.components)
     numbers, train = _train_numbers(read, column, settings.ignore_split)
+    if not len(numbers):
+        raise _nothing(column)
     different = len(np.unique(numbers))
     if different < max(components, 2):
         raise UsageError(

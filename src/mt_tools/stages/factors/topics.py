@@ -19,8 +19,17 @@ from mt_tools.features.fitted import Fitted
 from mt_tools.features.lda import Lda, fit_lda
 from mt_tools.features.topics import Plsa, fit_plsa
 from mt_tools.settings import result_settings
-from mt_tools.stages.factors.bags import Bags, Owner, Words, is_words, kept, made_with, words_column
-from mt_tools.stages.factors.fitting import Columns, Made, Read, TrainRows, owners, target
+from mt_tools.stages.factors.bags import Bags, Words, is_words, kept, made_with, words_column
+from mt_tools.stages.factors.fitting import (
+    Columns,
+    Made,
+    Owner,
+    Read,
+    TrainRows,
+    owners,
+    owners_in_parts,
+    target,
+)
 from mt_tools.stages.factors.settings import LdaSettings, PlsaSettings
 from mt_tools.stages.frontend import fresh
 from mt_tools.tables.batch import Batch
@@ -171,7 +180,7 @@ def _shared(
     assert train is not None
     bags, none = Bags(), -1
     for batch in read():
-        bags.add(_in_parts(batch, train), words.counts(batch))
+        bags.add(owners_in_parts(batch, train), words.counts(batch))
     made = mixtures(bags.counts(len(words.places)))
     made = np.vstack([made, np.full((1, made.shape[1]), np.nan, np.float32)])
 
@@ -179,13 +188,7 @@ def _shared(
         trained = bags.numbers.get((owner[0], "train"))
         return bags.numbers.get(owner, none) if trained is None else trained
 
-    return lambda batch: made[[place(owner) for owner in _in_parts(batch, train)]]
-
-
-def _in_parts(batch: Batch, train: TrainRows) -> list[Owner]:
-    """Return whose words each row's are, and in which part of the split."""
-    parts = np.where(train.of(batch), "train", batch.get("split"))
-    return list(zip(owners(batch, "group"), parts.tolist(), strict=True))
+    return lambda batch: made[[place(owner) for owner in owners_in_parts(batch, train)]]
 
 
 def _rows(

@@ -22,16 +22,13 @@ from mt_tools.features.words import (
     sample_size,
 )
 from mt_tools.settings import differences
-from mt_tools.stages.factors.fitting import Columns, Read, owners
+from mt_tools.stages.factors.fitting import Columns, Owner, Read, owners_in_parts
 from mt_tools.stages.factors.settings import BofSettings, KmeansSettings
 from mt_tools.stages.frontend import fresh, gathered, is_segmented, whole_tracks
 from mt_tools.tables.atomic import atomic
 from mt_tools.tables.batch import Batch
 from mt_tools.tables.columns import Column
 from mt_tools.tables.fitted import KEY, FittedOn
-
-Owner = tuple[str, str | None]
-"""Whose words are counted together: those of a group, or a track alone, in a part of the split."""
 
 # --- dictionaries --------------------------------------------------------------------------------
 
@@ -261,11 +258,3 @@ def _per_group(
             yield _light(batch).append(target, values)
 
     return counted()
-
-
-def owners_in_parts(batch: Batch) -> list[Owner]:
-    """Return whose words each row's are, and in which part of the split.
-
-    Raises `UsageError` where there are no groups.
-    """
-    return list(zip(owners(batch, "group"), batch.get("split"), strict=True))
