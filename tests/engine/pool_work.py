@@ -24,6 +24,18 @@ class Unpicklable(Exception):
         super().__init__(prefix)
 
 
+class HalfMade:
+    """A file as `tables.atomic` has it, gone with who holds it; its making takes a minute."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        self.path.touch()
+        time.sleep(60)
+
+    def __del__(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
 def hold_the_lock() -> None:
     """Take the lock of the program that ends, and keep it."""
     while not pool._exiting:
@@ -36,6 +48,8 @@ def work(item: str) -> str:
     """Do what the item says."""
     word, _, rest = item.partition(" ")
     match word:
+        case "make":
+            HalfMade(rest)
         case "sleep":
             time.sleep(float(rest))
         case "segfault":

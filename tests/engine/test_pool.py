@@ -108,10 +108,11 @@ def test_memory_is_bounded() -> None:
     outcomes.close()  # type: ignore[attr-defined]
 
 
-def test_stopping_early_leaves_nothing(tmp_path: Path) -> None:
-    """After Ctrl-C workers would go on, or leave half a file behind."""
+@pytest.mark.parametrize("doing", ["write", "make"])
+def test_stopping_early_leaves_nothing(tmp_path: Path, doing: str) -> None:
+    """After Ctrl-C workers would go on, or leave half a file, or one that is just being opened."""
     file = tmp_path / "half"
-    outcomes = ordered(work, ["a", f"write {file}", "sleep 60"], 2)
+    outcomes = ordered(work, ["a", f"{doing} {file}", "sleep 60"], 2)
     assert next(outcomes).value == "A"
     while not file.exists():
         time.sleep(0.01)

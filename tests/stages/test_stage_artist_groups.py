@@ -294,6 +294,7 @@ def test_what_does_not_fit_is_refused(planted: Any, make_batch: Any) -> None:
         made(batch, replace(FEW, as_="group"))
 
 
+@pytest.mark.slow
 def test_groups_from_a_shell(sh: Shell, corpus: Path, tmp_path: Path) -> None:
     """A stream is read several times; what has seen test rows would pass in CI."""
     sh(

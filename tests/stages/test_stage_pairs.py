@@ -234,6 +234,7 @@ def test_what_has_no_pairs_is_refused(make_batch: Any, columns: Any, message: st
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_the_pairs_of_a_corpus_are_verified(sh: Shell, corpus: Path) -> None:
     """In a shell: mt-embed takes the pairs as they are, and MFCC statistics are not blind."""
     sh(

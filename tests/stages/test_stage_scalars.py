@@ -276,6 +276,7 @@ def test_no_rows_are_no_fit(make_batch: Any) -> None:
         Gmm.run(lambda: iter([]), iter([]), batch.columns, GmmSettings(), None)
 
 
+@pytest.mark.slow
 def test_the_commands_chain(sh: Shell, corpus: Path) -> None:
     """In a shell, targets come through a pipe, what saw the test rows shows, and is applied."""
     sh(f"mt-fetch split {corpus}/tracks.parquet -o split.parquet", ok=True)

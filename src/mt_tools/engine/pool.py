@@ -23,6 +23,7 @@ import signal
 import tempfile
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
@@ -409,7 +410,12 @@ def _in_worker(function: Callable[[Item], Value], item: Item) -> Value:
     try:
         _busy = True
         return _guarded(function, item)
-    except _Stopped:
+    except _Stopped as stopped:
+        # It may have come before what it interrupted could close itself: frames hold that.
+        cause: BaseException | None = stopped
+        while cause is not None:
+            traceback.clear_frames(cause.__traceback__)
+            cause = cause.__context__
         os._exit(1)
     except RowError as error:
         _printed.seek(0)
