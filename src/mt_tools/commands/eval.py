@@ -137,9 +137,7 @@ def probe(
             result_settings(settings) | result_settings(probing), regular_inputs(inputs)
         )
         out = this.output(target, steps, terminal=MetricsView, ends_chain=True)
-        checkpoint = _checkpoint(target.output, settings.resume)
-        if settings.resume and not len(checkpoint):
-            this.say(f"there is no checkpoint of {target.output}: it begins at the beginning")
+        checkpoint = _checkpoint(this, target.output, settings.resume)
         table, notes = probed(
             this.read(source, given),
             source.columns,
@@ -217,9 +215,7 @@ def recommend(
             result_settings(settings) | result_settings(recommending), regular_inputs(read)
         )
         out = this.output(target, steps, terminal=MetricsView, ends_chain=True)
-        checkpoint = _checkpoint(target.output, settings.resume)
-        if settings.resume and not len(checkpoint):
-            this.say(f"there is no checkpoint of {target.output}: it begins at the beginning")
+        checkpoint = _checkpoint(this, target.output, settings.resume)
         table, notes = recommended(
             this.read(source, given),
             source.columns,
@@ -248,7 +244,7 @@ def _finished(this: Run, unmet: Sequence[str], checkpoint: Checkpoint) -> int:
     return code
 
 
-def _checkpoint(output: str, resume: bool) -> Checkpoint:
+def _checkpoint(this: Run, output: str, resume: bool) -> Checkpoint:
     """Return the file that keeps what has been found so far, where the output is a file."""
     from mt_tools.evaluate.checkpoint import Checkpoint
     from mt_tools.tables.atomic import is_direct
@@ -257,7 +253,10 @@ def _checkpoint(output: str, resume: bool) -> Checkpoint:
         if resume:
             raise UsageError("--resume: there is a checkpoint only with -o FILE; name the file")
         return Checkpoint()
-    return Checkpoint(f"{output}.checkpoint", resume=resume)
+    checkpoint = Checkpoint(f"{output}.checkpoint", resume=resume)
+    if resume and not len(checkpoint):
+        this.say(f"there is no checkpoint of {output}: it begins at the beginning")
+    return checkpoint
 
 
 @declare(
